@@ -1,0 +1,1 @@
+"""The interfaces of everything that hears and speaks."""

@@ -1,0 +1,474 @@
+"""Every message of the wire as one class: its name, its fields, and how it is written down.
+
+    Message
+    +-- ClientMessage   what a client sends; `timestamp` is its own clock in milliseconds
+    +-- ServerMessage   what the server sends; most carry their fields inside `data`
+
+A class is called like its action in camel case. Fields are flat in Python; `LAYOUT` says where
+they stand in the JSON:
+
+    data     {"action": A, "data": {fields}}      most of what the server sends
+    top      {"action": A, fields}                everything a client sends; pong and the queue
+    blank    {"action": A, "data": ""}            signals without fields
+    text     {"action": A, "data": field}         error, whose data is a plain sentence
+
+Unknown fields are ignored, a field that is null counts as missing.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Final, Literal, TypeVar, cast
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from typing_extensions import TypedDict
+
+from xtalk.audio import RATE_IN, RATE_OUT
+from xtalk.errors import ProtocolError
+
+Layout = Literal["data", "top", "blank", "text"]
+
+# Beyond 2**53 a JavaScript number is no longer exact, and 1e400 would overflow every float.
+Number = Annotated[int | float, Field(ge=-(2**53), le=2**53)]
+Count = Annotated[int, Field(ge=0, le=2**53)]
+
+SPEED_MIN: Final = 0.5
+SPEED_MAX: Final = 1.5
+
+
+class Message(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
+
+    ACTION: ClassVar[str] = ""
+    LAYOUT: ClassVar[Layout] = "top"
+
+    def to_json(self) -> str:
+        """The text frame. Costs one to three microseconds."""
+        return f'{{"action":"{self.ACTION}"{self._fields_json()}}}'
+
+    def _fields_json(self) -> str:
+        if self.LAYOUT == "blank":
+            return ',"data":""'
+        if self.LAYOUT == "text":
+            (value,) = self.__dict__.values()
+            return f',"data":{json.dumps(value, ensure_ascii=False)}'
+        fields = self.__pydantic_serializer__.to_json(self).decode()
+        if self.LAYOUT == "data":
+            return f',"data":{fields}'
+        return f",{fields[1:-1]}" if len(fields) > 2 else ""
+
+
+class ClientMessage(Message):
+    timestamp: Number | None = None
+
+    def _fields_json(self) -> str:
+        fields = self.model_dump_json(exclude_none=True)
+        return f",{fields[1:-1]}" if len(fields) > 2 else ""
+
+
+class ServerMessage(Message):
+    LAYOUT: ClassVar[Layout] = "data"
+
+
+# --- what a client sends ------------------------------------------------------------------------
+
+
+class ClientTraits(TypedDict, total=False):
+    """What a client may say of itself when it starts; an addition to the original's protocol.
+
+    `pauses_itself`: it suspends its playback when its user begins to speak (the original's page
+    does; a client that does not is sent `pause_tts`). `decisions`: it wants `decision` messages.
+    """
+
+    __pydantic_config__ = ConfigDict(extra="allow")  # type: ignore[misc]
+
+    pauses_itself: bool
+    decisions: bool
+
+
+class Ping(ClientMessage):
+    ACTION: ClassVar[str] = "ping"
+
+
+class ClockSync(ClientMessage):
+    """All three in seconds: when the ping left, reached the server, and its pong came back."""
+
+    ACTION: ClassVar[str] = "clock_sync"
+
+    client_send_ts: Number = 0.0
+    server_recv_ts: Number = 0.0
+    client_recv_ts: Number = 0.0
+
+
+class ConversationStart(ClientMessage):
+    """`mode` is "pure_frontend" for a client that does no voice-activity detection."""
+
+    ACTION: ClassVar[str] = "conversation_start"
+
+    mode: str = ""
+    client: ClientTraits = Field(default_factory=lambda: ClientTraits())
+
+
+class ConversationEnd(ClientMessage):
+    ACTION: ClassVar[str] = "conversation_end"
+
+    reason: str = ""
+
+
+class VadSpeechStart(ClientMessage):
+    ACTION: ClassVar[str] = "vad_speech_start"
+
+    confidence: Number = 0.8
+
+
+class VadSpeechEnd(ClientMessage):
+    """`reason` is "muted" when the user muted the microphone."""
+
+    ACTION: ClassVar[str] = "vad_speech_end"
+
+    confidence: Number = 0.8
+    reason: str = ""
+
+
+class TtsPlaybackFinished(ClientMessage):
+    ACTION: ClassVar[str] = "tts_playback_finished"
+
+
+class TtsChunkPlayed(ClientMessage):
+    ACTION: ClassVar[str] = "tts_chunk_played"
+
+    chunk_index: Count
+
+
+class ChangeVoice(ClientMessage):
+    ACTION: ClassVar[str] = "change_voice"
+
+    voice_name: str = ""
+
+
+class ChangeEmotion(ClientMessage):
+    ACTION: ClassVar[str] = "change_emotion"
+
+    emotion_name: str = ""
+    emotion_vector: list[Number] = Field(default_factory=list)
+
+
+class ChangeTtsSpeed(ClientMessage):
+    """Speeds outside 0.5 to 1.5 become the nearest that is inside."""
+
+    ACTION: ClassVar[str] = "change_tts_speed"
+
+    speed: Number = 1.0
+
+    @field_validator("speed")
+    @classmethod
+    def _clamp(cls, speed: float) -> float:
+        return min(max(speed, SPEED_MIN), SPEED_MAX)
+
+
+class ChangeTtsModel(ClientMessage):
+    ACTION: ClassVar[str] = "change_tts_model"
+
+    model_type: str = Field(min_length=1)
+    config: dict[str, Any] = Field(default_factory=dict)
+
+
+class ChangeLlmModel(ClientMessage):
+    ACTION: ClassVar[str] = "change_llm_model"
+
+    model_config = ConfigDict(protected_namespaces=())
+
+    model_name: str = Field(min_length=1)
+    base_url: str = ""
+    api_key: str = Field(default="", repr=False)
+    extra_body: dict[str, Any] | None = None
+
+
+# --- what the server sends ----------------------------------------------------------------------
+
+
+class QueueStatus(ServerMessage):
+    """`position` counts from 1."""
+
+    ACTION: ClassVar[str] = "queue_status"
+    LAYOUT: ClassVar[Layout] = "top"
+
+    position: int
+    limit: int
+    active: int
+
+
+class QueueGranted(ServerMessage):
+    """Only for a client that was queued; the original's page prints "It's your turn!"."""
+
+    ACTION: ClassVar[str] = "queue_granted"
+    LAYOUT: ClassVar[Layout] = "top"
+
+
+class SessionInfo(ServerMessage):
+    """The first message of a session. The rates (Hz) are an addition to the original's."""
+
+    ACTION: ClassVar[str] = "session_info"
+
+    session_id: str
+    sample_rate_in: int = RATE_IN
+    sample_rate_out: int = RATE_OUT
+
+
+class Pong(ServerMessage):
+    """`client_timestamp` is the ping's own, the other the server's clock, in milliseconds."""
+
+    ACTION: ClassVar[str] = "pong"
+    LAYOUT: ClassVar[Layout] = "top"
+
+    client_timestamp: Number = 0
+    server_recv_timestamp: int
+
+
+class UpdateAsr(ServerMessage):
+    """`text` is the whole utterance so far."""
+
+    ACTION: ClassVar[str] = "update_asr"
+
+    text: str
+    confidence: float = 0.0
+    is_final: Literal[False] = False
+    turn_id: int
+
+
+class FinishAsr(ServerMessage):
+    ACTION: ClassVar[str] = "finish_asr"
+
+    text: str
+    confidence: float = 0.0
+    is_final: Literal[True] = True
+    turn_id: int
+
+
+class InvalidAsrResult(ServerMessage):
+    ACTION: ClassVar[str] = "invalid_asr_result"
+    LAYOUT: ClassVar[Layout] = "blank"
+
+
+class RefineTranscription(ServerMessage):
+    ACTION: ClassVar[str] = "refine_transcription"
+
+    text: str
+
+
+class UpdateResp(ServerMessage):
+    """`text` is the whole reply so far."""
+
+    ACTION: ClassVar[str] = "update_resp"
+
+    text: str
+    turn_id: int
+
+
+class FinishResp(ServerMessage):
+    ACTION: ClassVar[str] = "finish_resp"
+
+    text: str
+    turn_id: int
+
+
+class StartTts(ServerMessage):
+    ACTION: ClassVar[str] = "start_tts"
+    LAYOUT: ClassVar[Layout] = "blank"
+
+
+class TtsChunkMeta(ServerMessage):
+    """Stands directly before the binary frame of that chunk; indices count from 1."""
+
+    ACTION: ClassVar[str] = "tts_chunk_meta"
+
+    chunk_index: int
+
+
+class TtsFinished(ServerMessage):
+    ACTION: ClassVar[str] = "tts_finished"
+
+
+class StopTts(ServerMessage):
+    ACTION: ClassVar[str] = "stop_tts"
+    LAYOUT: ClassVar[Layout] = "blank"
+
+
+class PauseTts(ServerMessage):
+    ACTION: ClassVar[str] = "pause_tts"
+    LAYOUT: ClassVar[Layout] = "blank"
+
+
+class ResumeTts(ServerMessage):
+    ACTION: ClassVar[str] = "resume_tts"
+    LAYOUT: ClassVar[Layout] = "blank"
+
+
+class VoiceChanged(ServerMessage):
+    ACTION: ClassVar[str] = "voice_changed"
+
+    name: str
+
+
+class EmotionChanged(ServerMessage):
+    ACTION: ClassVar[str] = "emotion_changed"
+
+    name: str
+    vector: list[float] = Field(default_factory=list)
+
+
+class ToolCalled(ServerMessage):
+    ACTION: ClassVar[str] = "tool_called"
+
+    name: str
+    args: dict[str, Any] = Field(default_factory=dict)
+
+
+class RetrievalUpdated(ServerMessage):
+    ACTION: ClassVar[str] = "retrieval_updated"
+
+    text: str
+    is_final: bool = True
+
+
+class ThoughtUpdated(ServerMessage):
+    ACTION: ClassVar[str] = "thought_updated"
+
+    text: str
+    is_final: bool = False
+
+
+class CaptionUpdated(ServerMessage):
+    ACTION: ClassVar[str] = "caption_updated"
+
+    text: str
+    is_final: bool = False
+    reason: str = "refresh"
+
+
+class SpeakerUpdated(ServerMessage):
+    """`reason` is one of recognized, no_audio, too_short, error."""
+
+    ACTION: ClassVar[str] = "speaker_updated"
+
+    speaker_id: str | None = None
+    reason: str = "recognized"
+
+
+class LatencyMetrics(ServerMessage):
+    """Milliseconds, each from the stage before."""
+
+    ACTION: ClassVar[str] = "latency_metrics"
+
+    network_latency_ms: int = 0
+    asr_latency_ms: int = 0
+    llm_first_token_ms: int = 0
+    llm_sentence_ms: int = 0
+    tts_first_chunk_ms: int = 0
+    e2e_latency_ms: int = 0
+
+
+class Decision(ServerMessage):
+    """Why the server did what it did; an addition, only for clients that asked for it."""
+
+    ACTION: ClassVar[str] = "decision"
+
+    rule: str
+    outcome: str
+    evidence: dict[str, Any] = Field(default_factory=dict)
+    turn_id: int = 0
+
+
+class Error(ServerMessage):
+    """A plain sentence for the user."""
+
+    ACTION: ClassVar[str] = "error"
+    LAYOUT: ClassVar[Layout] = "text"
+
+    message: str
+
+
+# --- beside the messages ------------------------------------------------------------------------
+
+
+class TtsChunk:
+    """A piece of the reply: PCM16 mono at 48 kHz and its index; goes out as meta and binary."""
+
+    __slots__ = ("chunk_index", "pcm")
+
+    def __init__(self, chunk_index: int, pcm: bytes) -> None:
+        self.chunk_index = chunk_index
+        self.pcm = pcm
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, TtsChunk) and (self.chunk_index, self.pcm) == (
+            other.chunk_index,
+            other.pcm,
+        )
+
+    def __hash__(self) -> int:
+        return hash((self.chunk_index, self.pcm))
+
+    def __repr__(self) -> str:
+        return f"TtsChunk({self.chunk_index}, {len(self.pcm)} bytes)"
+
+
+class Signal:
+    """A message with an action of somebody's own: what `send_signal(dict)` takes."""
+
+    __slots__ = ("body",)
+
+    def __init__(self, body: Mapping[str, Any]) -> None:
+        self.body = body
+
+    @property
+    def action(self) -> str:
+        return str(self.body.get("action") or "")
+
+    def to_json(self) -> str:
+        return json.dumps(self.body, ensure_ascii=False, separators=(",", ":"))
+
+    def __repr__(self) -> str:
+        return f"Signal({self.action!r})"
+
+
+def _subclasses(base: type[Message]) -> dict[str, type[Message]]:
+    return {cls.ACTION: cls for cls in base.__subclasses__()}
+
+
+CLIENT_MESSAGES: Final = cast("dict[str, type[ClientMessage]]", _subclasses(ClientMessage))
+SERVER_MESSAGES: Final = cast("dict[str, type[ServerMessage]]", _subclasses(ServerMessage))
+
+M = TypeVar("M", bound=Message)
+
+
+def build(cls: type[M], fields: Mapping[str, Any]) -> M:
+    """The message of this class, or ProtocolError that names the field and what is wrong."""
+    try:
+        return cls.model_validate({k: v for k, v in fields.items() if v is not None})
+    except ValidationError as error:
+        raise ProtocolError(_sentence(cls, error)) from None
+
+
+def _sentence(cls: type[Message], error: ValidationError) -> str:
+    errors = error.errors(include_url=False, include_context=False)
+    field = str(errors[0]["loc"][0])
+    # Of a union the last branch is the widest: "a number" rather than "an integer".
+    wrong = [item for item in errors if item["loc"][0] == field][-1]
+    if wrong["type"] == "missing":
+        return f"the message {cls.ACTION!r} needs the field {field!r}"
+    reason = wrong["msg"][:1].lower() + wrong["msg"][1:]
+    found = _KINDS.get(type(wrong["input"]), "something else")
+    return f"the field {field!r} of {cls.ACTION!r} is wrong: {reason}; found {found}"
+
+
+_KINDS: Final = {
+    bool: "true or false",
+    dict: "an object",
+    float: "a number",
+    int: "a number",
+    list: "a list",
+    str: "a text",
+    type(None): "nothing",
+}

@@ -21,7 +21,7 @@ import json
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Final, Literal, TypeVar, cast
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, WithJsonSchema, field_validator
 from typing_extensions import TypedDict
 
 from xtalk.audio import RATE_IN, RATE_OUT
@@ -30,7 +30,7 @@ from xtalk.errors import ProtocolError
 Layout = Literal["data", "top", "blank", "text"]
 
 # Beyond 2**53 a JavaScript number is no longer exact, and 1e400 would overflow every float.
-Number = Annotated[int | float, Field(ge=-(2**53), le=2**53)]
+Number = Annotated[int | float, Field(ge=-(2**53), le=2**53), WithJsonSchema({"type": "number"})]
 Count = Annotated[int, Field(ge=0, le=2**53)]
 
 SPEED_MIN: Final = 0.5
@@ -68,6 +68,8 @@ class ClientMessage(Message):
 
 
 class ServerMessage(Message):
+    model_config = ConfigDict(json_schema_serialization_defaults_required=True)
+
     LAYOUT: ClassVar[Layout] = "data"
 
 

@@ -244,4 +244,4 @@ def test_a_key_is_not_in_the_repr() -> None:
 
 def test_a_message_cannot_be_changed() -> None:
     with pytest.raises(ValueError, match="frozen"):
-        m.UpdateResp(text="a", turn_id=1).text = "b"  # type: ignore[misc]
+        m.UpdateResp(text="a", turn_id=1).text = "b"

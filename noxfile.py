@@ -7,85 +7,101 @@ from pathlib import Path
 
 import nox
 
+ROOT = Path(__file__).parent
+sys.path.insert(0, str(ROOT / "tools"))
+from repository import packages, version  # noqa: E402
+
 nox.needs_version = ">=2024.4.15"
 nox.options.default_venv_backend = "uv|virtualenv"
 nox.options.sessions = ["demo"]
 
-ROOT = Path(__file__).parent
-PROJECT = nox.project.load_toml("pyproject.toml")
+GROUPS = nox.project.load_toml(ROOT / "pyproject.toml")["dependency-groups"]
 OFFLINE = ["xtalk-agent-rules", "xtalk-asr-pocketsphinx", "xtalk-tts-espeak", "xtalk-vad-silero"]
 
 
-def folders() -> list[str]:
-    """The folders that become distributions."""
-    found = [*ROOT.glob("*/pyproject.toml"), *ROOT.glob("plugins/*/pyproject.toml")]
-    return sorted(str(path.parent.relative_to(ROOT)) for path in found)
-
-
-def editable(*names: str) -> list[str]:
-    return [word for name in names for word in ("-e", f"./{name}")]
+def editable(*names: str, extra: str = "") -> list[str]:
+    """The arguments that install these packages from their folders."""
+    return [word for name in names for word in ("-e", f"{packages()[name]}{extra}")]
 
 
 @nox.session
 def demo(session: nox.Session) -> None:
     """Serve the embedded default at http://localhost:7635, from this checkout."""
-    plugins = [f"plugins/{name}" for name in OFFLINE]
-    session.install(*editable("core", "xtalk-server[offline]", *plugins))
+    session.install(*editable("xtalk-core", "xtalk-server", *OFFLINE))
     session.run("xtalk", "serve", *session.posargs)
 
 
-@nox.session
+@nox.session(venv_backend="none")
 def dev(session: nox.Session) -> None:
-    """Make .venv: every package editable, with what tests, types and lint need."""
-    session.run(sys.executable, "-m", "venv", ".venv", external=True)
-    python = str(ROOT / ".venv" / "bin" / "python")
-    packages = [f"{folder}[testing]" for folder in folders()]
-    session.install("uv")
+    """Make .venv with every package, editable, and the tools to test and to check them."""
+    python = ROOT / ".venv" / "bin" / "python"
+    if not python.exists():
+        session.run(sys.executable, "-m", "venv", ".venv")
+    tools = [requirement for name in ("lint", "types", "docs") for requirement in GROUPS[name]]
     session.run(
-        "uv", "pip", "install", "--python", python, *editable(*packages),
-        "--group", "lint", "--group", "types", "--group", "docs",
+        *(str(python), "-m", "pip", "install", "--quiet"),
+        *editable(*packages(), extra="[testing]"),
+        *tools,
     )
 
 
-@nox.session(name="new-plugin")
+@nox.session(name="new-plugin", venv_backend="none")
 def new_plugin(session: nox.Session) -> None:
-    """Copy the example plugin under a new name: nox -s new-plugin -- tts-foo FooTTS"""
-    session.run("python", "tools/new_plugin.py", *session.posargs)
+    """Make a plugin from the working example: nox -s new-plugin -- tts-foo FooTTS"""
+    session.run(sys.executable, "tools/new_plugin.py", *session.posargs)
 
 
 @nox.session
 def wire(session: nox.Session) -> None:
-    """Write frontend/src/wire.ts and docs/wire.md from the core's messages."""
-    session.install(*editable("core"))
+    """Write frontend/src/wire.ts, docs/wire.md and docs/asyncapi.json from the messages."""
+    session.install(*editable("xtalk-core"))
     session.run("python", "tools/generate.py", "wire")
 
 
 @nox.session
 def docs(session: nox.Session) -> None:
     """Write the generated pages anew and build the documentation into build/docs."""
-    session.install(*editable("core"), *nox.project.dependency_groups(PROJECT, "docs"))
+    session.install(*editable("xtalk-core"), *GROUPS["docs"])
     session.run("python", "tools/generate.py")
-    session.run("mkdocs", "build", "--strict", "--site-dir", "build/docs")
+    session.run("mkdocs", "build", "--quiet", "--site-dir", "build/docs")
 
 
 @nox.session
 def build(session: nox.Session) -> None:
-    """Build the wheel and the source distribution of every package into dist/."""
+    """Build into dist/: all packages, or those named, as xtalk-tts-espeak or by its tag."""
     session.install("uv")
-    for folder in session.posargs or folders():
-        session.run("uv", "build", "--quiet", "--out-dir", "dist", folder)
+    for given in session.posargs or packages():
+        name, _, tagged = given.partition("/v")
+        if tagged and tagged != version(packages()[name]):
+            session.error(f"the tag says {tagged}, {name} is {version(packages()[name])}")
+        session.run("uv", "build", "--quiet", "--out-dir", "dist", str(packages()[name]))
+
+
+@nox.session(venv_backend="none")
+def release(session: nox.Session) -> None:
+    """Bump, commit and tag one package: nox -s release -- xtalk-tts-espeak patch"""
+    session.run(sys.executable, "tools/release.py", *session.posargs)
 
 
 @nox.session
 def constraints(session: nox.Session) -> None:
-    """Write constraints.txt anew: the newest versions that fit, for every Python together."""
+    """Write constraints.txt anew: the newest versions that fit together, for every Python."""
     session.install("uv")
-    groups = [f"--group={name}" for name in PROJECT["dependency-groups"]]
-    sources = [f"{folder}/pyproject.toml" for folder in folders()]
-    lines = session.run(
-        "uv", "pip", "compile", "--quiet", "--universal", "--python-version", "3.10", "--upgrade",
-        "--no-header", "--no-annotate", "--all-extras", *groups, *sources,
-        silent=True, env={"UV_PYTHON_DOWNLOADS": "never"},
-    ).splitlines()
-    pins = [line for line in lines if "==" in line]
-    (ROOT / "constraints.txt").write_text("\n".join(pins) + "\n")
+    compiled = session.run(
+        *("uv", "pip", "compile", "--quiet", "--upgrade", "--universal", "--python-version=3.10"),
+        *("--no-header", "--no-annotate", "--all-extras"),
+        *(f"--group={name}" for name in GROUPS),
+        *(f"{folder}/pyproject.toml" for folder in packages().values()),
+        silent=True,
+        env={"UV_PYTHON_DOWNLOADS": "never"},
+    )
+    pins = [line for line in compiled.splitlines() if "==" in line]
+    (ROOT / "constraints.txt").write_text("\n".join(pins) + "\n", "utf-8")
+
+
+@nox.session(name="vendor-silero")
+def vendor_silero(session: nox.Session) -> None:
+    """Take the Silero model out of its source wheel again, into plugins/xtalk-vad-silero."""
+    session.install("pip")
+    wanted = session.posargs or ["--write"]
+    session.run("python", "plugins/xtalk-vad-silero/tools/vendor.py", *wanted)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -10,19 +11,29 @@ ROOT = Path(__file__).parent.parent
 PYTHONS = ("3.10", "3.11", "3.12", "3.13")
 
 
-def packages() -> dict[str, Path]:
-    """The folder of each distribution, by the distribution's name, the core first."""
-    plugins = sorted(path.parent for path in ROOT.glob("plugins/*/pyproject.toml"))
-    return {
-        "xtalk-core": ROOT / "core",
-        "xtalk-server": ROOT / "xtalk-server",
-        **{folder.name: folder for folder in plugins},
-    }
+def packages(root: Path = ROOT) -> dict[str, Path]:
+    """The folder of each distribution, by the distribution's name."""
+    found = [*root.glob("*/pyproject.toml"), *root.glob("plugins/*/pyproject.toml")]
+    folders = sorted(path.parent for path in found)
+    return {_field(folder, "name"): folder for folder in folders}
 
 
-def interpreter(version: str) -> str | None:
+def version(folder: Path) -> str:
+    return _field(folder, "version")
+
+
+def _field(folder: Path, key: str) -> str:
+    """A field of [project]; each stands on a line of its own, so no TOML reader is needed."""
+    text = (folder / "pyproject.toml").read_text("utf-8")
+    line = re.search(rf'^{key} = "(.+)"$', text, re.MULTILINE)
+    if line is None:
+        raise ValueError(f"{folder}/pyproject.toml has no line {key} = ...")
+    return line[1]
+
+
+def interpreter(python: str) -> str | None:
     """The program of this Python, if it answers: a pyenv shim may have nothing behind it."""
-    program = shutil.which(f"python{version}")
+    program = shutil.which(f"python{python}")
     if program is None:
         return None
     answer = subprocess.run([program, "-c", ""], capture_output=True, check=False)

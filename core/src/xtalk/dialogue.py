@@ -1,0 +1,705 @@
+"""When to listen, speak, pause, resume and answer: the whole policy, as one pure table.
+
+A Dialogue is fed events and returns the events to post, in order; time is the argument `now`, in
+seconds. The row numbers in the comments are those of the table in `docs/architecture.md`.
+
+    segment   NONE --start--> OPEN --end--> CLOSING --verdict--> NONE      (a start reopens CLOSING)
+    reply     IDLE --turn--> THINK --TTSStarted--> TALK --TTSFinished--> DRAIN --ReplyOver--> IDLE
+    holding   half a sentence was accepted and waits for its other half
+
+While a segment is not NONE the gate is shut: nothing of the reply leaves. What is believed of the
+client: `susp` it is suspended, `ctx` it holds audio output, `ruined` it threw its schedule away.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+from xtalk.events import (
+    ASRResultFinal,
+    ASRResultPartial,
+    BaseEvent,
+    ClockSyncReceived,
+    ConversationEnded,
+    ConversationStarted,
+    Decision,
+    ReplyAudioReady,
+    ReplyOver,
+    TranscriptReady,
+    TTSChunkGenerated,
+    TTSFinished,
+    TTSPaused,
+    TTSResumed,
+    TTSStarted,
+    TTSStopped,
+    TurnAbandoned,
+    TurnASREndRequested,
+    TurnASRResetRequested,
+    TurnASRStartRequested,
+    TurnLLMAgentPauseRequested,
+    TurnLLMAgentResumeRequested,
+    TurnLLMAgentStartRequested,
+    TurnLLMAgentStopRequested,
+    TurnTTSPauseRequested,
+    TurnTTSResumeRequested,
+    TurnTTSStopRequested,
+    VADSpeechEnd,
+    VADSpeechStart,
+    VerificationResult,
+)
+
+if TYPE_CHECKING:
+    from xtalk.speech.interfaces import EndOfTurn
+
+__all__ = ["FILLERS", "Dialogue", "DialogueConfig", "Judge", "Verdict", "judge", "strip_tags"]
+
+Segment = Literal["none", "open", "closing"]
+Reply = Literal["idle", "think", "talk", "drain"]
+Kind = Literal["complete", "incomplete", "wait", "backchannel", "reject"]
+
+# Said while somebody else speaks they mean "go on".
+# fmt: off
+FILLERS = frozenset(
+    {
+        "ah", "aha", "eh", "er", "erm", "hm", "hmm", "huh", "mhm", "mm", "mmm", "oh",
+        "ooh", "uh", "uhhuh", "um", "umm", "ok", "okay", "right", "sure", "yeah", "yep",
+        "yup",
+        "嗯", "啊", "呃", "哦", "噢", "喔", "呀", "吧", "呢", "嘛", "咳", "哼", "唉", "诶", "欸", "对",
+        "是", "好", "行", "好的", "是的", "对的", "没错",
+    }
+)
+# fmt: on
+
+_TAG = re.compile(r"<[^<>]*>")
+_WORD = re.compile(r"[\u3040-\u9fff\uac00-\ud7af]|[^\W_\u3040-\u9fff\uac00-\ud7af]+(?:['’-]\w+)*")
+
+
+# --- the verdict on what was said ---------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """Of the same shape as EndOfTurn, which a judge may return as well."""
+
+    kind: Kind
+    confidence: float = 1.0
+    wait_ms: int | None = None
+    reason: str = ""
+
+
+class Judge(Protocol):
+    """Is this text a turn? `tag` is the recogniser's semantic tag, such as `<incomplete>`."""
+
+    def __call__(
+        self, text: str, *, tag: str | None, agent_speaking: bool
+    ) -> Verdict | EndOfTurn: ...
+
+
+def strip_tags(text: str) -> str:
+    """The text without any `<...>`."""
+    return _TAG.sub("", text).strip()
+
+
+def words_of(text: str) -> list[str]:
+    """Lower-case words without punctuation; an ideograph is a word by itself."""
+    return _WORD.findall(text.lower())
+
+
+def is_filler(text: str, fillers: frozenset[str] = FILLERS) -> bool:
+    """Whether nothing but fillers was said: "uh-huh", "okay, yeah", "嗯嗯", "好的"."""
+    words = ["".join(c for c in word if c.isalnum()) for word in words_of(text)]
+    return "".join(words) in fillers or all(word in fillers for word in words)
+
+
+def judge(
+    text: str, *, tag: str | None, agent_speaking: bool, fillers: frozenset[str] = FILLERS
+) -> Verdict:
+    """The default: tags decide; then anything counts in silence, all but fillers in speech."""
+    if not words_of(text):
+        return Verdict(kind="reject", reason="empty")
+    if tag == "<backchannel>":
+        return Verdict(kind="backchannel", reason="tag")
+    if tag == "<incomplete>":
+        return Verdict(kind="incomplete", reason="tag")
+    if tag == "<wait>":
+        return Verdict(kind="wait", reason="tag")
+    if tag == "<complete>":
+        return Verdict(kind="complete", reason="tag")
+    if agent_speaking and is_filler(text, fillers):
+        return Verdict(kind="backchannel", reason="filler")
+    return Verdict(kind="complete", reason="words")
+
+
+# --- settings -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class DialogueConfig:
+    """All times in seconds.
+
+    `vad_source`: "auto" believes the client's marks and the server's detector, whichever comes
+    first; "client" ignores the detector; "server" takes a client's start mark for a reflex that
+    the detector has to confirm, and its end mark for nothing.
+    """
+
+    vad_source: Literal["auto", "client", "server"] = "auto"
+    server_vad: bool = False
+    misfire_s: float = 0.4
+    quiet_s: float = 1.5
+    grace_s: float = 0.15
+    decode_s: float = 5.0
+    hold_s: float = 0.5
+    hold_min_s: float = 0.2
+    hold_max_s: float = 1.2
+    noaudio_s: float = 1.5
+    segment_s: float = 30.0
+    settle_s: float = 0.1
+    crossing_s: float = 0.1
+    rtt_s: float = 0.1
+    early_words: int = 3
+    early_voiced_s: float = 0.8
+    hold_words: int = 2
+
+
+@dataclass(slots=True)
+class _Speech:
+    """What is known of the segment."""
+
+    opened_at: float
+    marked: bool  # the client marked its start, and so waits for an answer
+    prefix: str = ""  # decoded before it was reopened
+    partial: str = ""
+    shown: bool = False  # the client was shown some of it
+    answered: bool = False  # accepted early: the reply is stopped already
+    decodes: int = 0  # finals that are still to come
+    timers: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def text(self) -> str:
+        return _join(self.prefix, self.partial)
+
+
+# --- the table ----------------------------------------------------------------------------------
+
+
+class Dialogue:
+    """One conversation. Feed it what happens, post what it answers, tick it at its deadline."""
+
+    def __init__(
+        self,
+        config: DialogueConfig = DialogueConfig(),
+        now: float = 0.0,
+        *,
+        judge: Judge = judge,
+    ) -> None:
+        self.config = config
+        self.last_frame = now
+        self.segment: Segment = "none"
+        self.reply: Reply = "idle"
+        self.turn_id = 0  # n, of the last turn; the segment is m = n + 1
+        self.held: str | None = None
+        self.susp = self.ctx = self.ruined = False
+        self.rtt = config.rtt_s
+        self._judge = judge
+        self._reply_id = 0
+        self._speech = _Speech(now, False)
+        self._hold_until: float | None = None
+        self._queue: deque[TurnLLMAgentStartRequested] = deque()
+        self._meet_client({})
+        self._server_vad = config.server_vad and config.vad_source != "client"
+        self._server_speaking = False
+        self._started_at = self._resumed_at = float("-inf")
+        self._reopened = False  # the gate was opened for a reply, and nothing came of it yet
+        self._on: dict[str, Callable[[Any, float], list[BaseEvent]]] = {
+            VADSpeechStart.TYPE: self._start,
+            VADSpeechEnd.TYPE: self._end,
+            TranscriptReady.TYPE: self._transcript,
+            TurnLLMAgentStartRequested.TYPE: self._request,
+            ReplyAudioReady.TYPE: self._audio_ready,
+            ReplyOver.TYPE: self._reply_over,
+            TTSStarted.TYPE: self._tts_started,
+            TTSChunkGenerated.TYPE: self._tts_chunk,
+            TTSFinished.TYPE: self._tts_finished,
+            TTSPaused.TYPE: self._tts_paused,
+            TTSResumed.TYPE: self._tts_resumed,
+            TTSStopped.TYPE: self._tts_stopped,
+            ClockSyncReceived.TYPE: self._clock_sync,
+            ConversationStarted.TYPE: self._conversation_started,
+            ConversationEnded.TYPE: self._conversation_ended,
+        }
+
+    # --- the surface ------------------------------------------------------------------------
+
+    def feed(self, event: BaseEvent, now: float) -> list[BaseEvent]:
+        """The events to post because of this one, in order. Types it does not know are ignored."""
+        handler = self._on.get(event.TYPE)
+        return handler(event, now) + self._serve_queue() if handler else []
+
+    def tick(self, now: float) -> list[BaseEvent]:
+        """The events of all timers that are due."""
+        out: list[BaseEvent] = []
+        while (due := self._next_timer()) and due[0] <= now:
+            out += self._fire(due[1], now)
+        return out + self._serve_queue()
+
+    @property
+    def deadline(self) -> float | None:
+        """When `tick` is due; None while nothing is timed."""
+        due = self._next_timer()
+        return due[0] if due else None
+
+    def note_frame(self, now: float) -> None:
+        """Audio has come in."""
+        self.last_frame = now
+
+    @property
+    def holding(self) -> bool:
+        return self.held is not None
+
+    @property
+    def gate_shut(self) -> bool:
+        return self.segment != "none"
+
+    @property
+    def sounding(self) -> bool:
+        return self.reply in ("talk", "drain")
+
+    @property
+    def _m(self) -> int:
+        return self.turn_id + 1
+
+    # --- rows 1 and 2: somebody begins to speak ---------------------------------------------
+
+    def _start(self, event: VADSpeechStart, now: float) -> list[BaseEvent]:
+        if event.source == "client":
+            return self._client_start(event, now)
+        if self.config.vad_source == "client":
+            return []
+        self._server_vad = self._server_speaking = True
+        return self._server_start(now)
+
+    def _client_start(self, event: VADSpeechStart, now: float) -> list[BaseEvent]:
+        """The mark of a page that pauses itself is a fact about it, whatever the segment does."""
+        self._marks = self._mark_open = True
+        crossed = self._crossed(now)
+        ruined = crossed or (self._pauses_itself and self.ctx and self.susp)
+        tell = self.sounding and (crossed or not (self._pauses_itself or self.susp))
+        if self._pauses_itself:
+            self.susp = True
+        self.ruined = self.ruined or ruined
+        was = self.segment
+        out = self._begin(now, marked=True)
+        if was == "none" and self._server_vad and not self._server_speaking:
+            self._speech.timers["misfire"] = now + self.config.misfire_s
+        if self._pauses_itself:
+            self._speech.timers.pop("pause", None)  # it has paused: `pause_tts` would ruin it
+        pause = TurnTTSPauseRequested(
+            tell_client=tell, ruined=ruined, client_timestamp=event.client_timestamp
+        )
+        if was == "none":
+            return [TurnLLMAgentPauseRequested(), pause, *out]
+        return [pause, *out]
+
+    def _crossed(self, now: float) -> bool:
+        """The page paused before our start or resume reached it, and runs again by now."""
+        sent_at = max(self._started_at, self._resumed_at)
+        recent = now - sent_at < self.rtt + self.config.crossing_s
+        return self._pauses_itself and self.sounding and recent
+
+    def _server_start(self, now: float) -> list[BaseEvent]:
+        was = self.segment
+        self._speech.timers.pop("misfire", None)
+        out = self._begin(now, marked=False)
+        if was != "none":
+            return out
+        shut: list[BaseEvent] = [
+            TurnLLMAgentPauseRequested(),
+            TurnTTSPauseRequested(tell_client=False),
+        ]
+        if self.sounding and not self.susp:
+            wait = self.config.grace_s if self._will_mark else 0.0
+            self._speech.timers["pause"] = max(now + wait, self._resumed_at + self.config.settle_s)
+            if self._speech.timers["pause"] <= now:
+                del self._speech.timers["pause"]
+                shut[1] = TurnTTSPauseRequested(tell_client=True)
+        return [*shut, *out]
+
+    @property
+    def _will_mark(self) -> bool:
+        """A page that pauses itself is about to say so; `pause_tts` on top would ruin it."""
+        return self._marks and self._pauses_itself and not self._mark_open
+
+    def _begin(self, now: float, *, marked: bool) -> list[BaseEvent]:
+        if self.segment == "none":
+            self.segment = "open"
+            self._hold_until = None
+            self._speech = _Speech(now, marked)
+            self._arm_open(now)
+            return [TurnASRStartRequested(turn_id=self._m)]
+        self._speech.marked = self._speech.marked or marked
+        if self.segment == "open":
+            return []
+        self.segment = "open"  # row 1b: the decode under way becomes the segment's prefix
+        self._speech.timers.pop("decode", None)
+        self._arm_open(now)
+        return [TurnASRStartRequested(turn_id=self._m, resume=True)]
+
+    def _arm_open(self, now: float) -> None:
+        self.last_frame = max(self.last_frame, now)
+        self._speech.timers["segment"] = now + self.config.segment_s
+        if self._server_vad:
+            self._speech.timers["quiet"] = now + self.config.quiet_s
+
+    # --- row 5: somebody stops speaking -----------------------------------------------------
+
+    def _end(self, event: VADSpeechEnd, now: float) -> list[BaseEvent]:
+        if event.source == "client":
+            self._mark_open = False
+            counts = self.config.vad_source != "server" or not self._server_vad
+        else:
+            self._server_speaking = False
+            counts = self.config.vad_source != "client"
+        if self.segment == "open" and counts:
+            return self._close(now)
+        if self.segment == "none" and event.source == "client":
+            return self._idle_end()
+        return []
+
+    def _idle_end(self) -> list[BaseEvent]:
+        """Row 5a: the page says "processing" now, and nothing else will free it."""
+        if self.reply != "idle" or self.holding:
+            return []
+        return [TurnAbandoned(turn_id=self._m, reason="nothing was open")]
+
+    def _close(self, now: float) -> list[BaseEvent]:
+        self.segment = "closing"
+        for name in ("segment", "quiet", "misfire"):
+            self._speech.timers.pop(name, None)
+        self._speech.timers["decode"] = now + self.config.decode_s
+        self._speech.decodes += 1
+        return [TurnASREndRequested(turn_id=self._m)]
+
+    # --- rows 3 and 6: what was said --------------------------------------------------------
+
+    def _transcript(self, event: TranscriptReady, now: float) -> list[BaseEvent]:
+        if self.segment == "none" or event.turn_id not in (0, self._m):
+            return []
+        if event.error or event.transcript is None:
+            return self._reject("7", event.error or "decode failed", now)
+        raw = event.transcript.text
+        found = _TAG.search(raw)
+        tag = event.transcript.tag or (found.group().lower() if found else None)
+        if event.transcript.final:
+            return self._final(strip_tags(raw), tag, now)
+        return self._partial(strip_tags(raw), now)
+
+    def _partial(self, text: str, now: float) -> list[BaseEvent]:
+        speech = self._speech
+        if not text or text == speech.partial:
+            return []
+        speech.partial = text
+        if self.reply == "think":  # 3a: the page would replace the accepted bubble with it
+            return []
+        if self.holding and _length(speech.text) < self.config.hold_words:
+            return []
+        out = self._accept_early(now) if self.sounding else []
+        if self.sounding:
+            return []
+        return [*out, self._show()]
+
+    def _show(self) -> BaseEvent:
+        self._speech.shown = True
+        text = _join(self.held or "", self._speech.text)
+        return ASRResultPartial(text=text, display_text=text, turn_id=self._m)
+
+    def _accept_early(self, now: float) -> list[BaseEvent]:
+        """Row 3c: enough was said to stop the reply before the end of the segment."""
+        speech = self._speech
+        words, voiced = _length(speech.text), now - speech.opened_at
+        if words < self.config.early_words and voiced < self.config.early_voiced_s:
+            return []
+        verdict = self._verdict(speech.text, None)
+        if not _accepts(verdict):
+            return []
+        decision = self._decide("3c", "stop the reply", verdict, words=words, voiced_s=voiced)
+        return [decision, *self._interrupt("early")]
+
+    def _final(self, text: str, tag: str | None, now: float) -> list[BaseEvent]:
+        speech = self._speech
+        speech.decodes = max(0, speech.decodes - 1)
+        if self.segment == "closing" and not speech.decodes:
+            return self._judge_final(_join(speech.prefix, text), tag, now)
+        speech.prefix, speech.partial = _join(speech.prefix, text), ""
+        verdict = self._verdict(speech.prefix, tag)
+        if self.sounding and _accepts(verdict):  # row 6e
+            return [self._decide("6e", "stop the reply", verdict), *self._interrupt("reopened")]
+        return []
+
+    def _judge_final(self, text: str, tag: str | None, now: float) -> list[BaseEvent]:
+        verdict = self._verdict(text, tag)
+        if not _accepts(verdict):
+            return self._reject("7", verdict.reason or verdict.kind, now)
+        return self._accept(text, verdict, now)
+
+    def _verdict(self, text: str, tag: str | None) -> Verdict | EndOfTurn:
+        return self._judge(text, tag=tag, agent_speaking=self.sounding)
+
+    def _accept(self, text: str, verdict: Verdict | EndOfTurn, now: float) -> list[BaseEvent]:
+        speech, self.segment = self._speech, "none"
+        speech.timers.clear()
+        out: list[BaseEvent] = [
+            VerificationResult(
+                is_valid=True,
+                text=text,
+                confidence=verdict.confidence,
+                reason=verdict.reason,
+                text_length=len(text),
+            )
+        ]
+        if not speech.answered:
+            out += self._interrupt("accepted")
+        text = _join(self.held or "", text)
+        if verdict.kind in ("incomplete", "wait"):
+            return [*out, *self._hold(text, verdict, now)]
+        return [*out, self._decide("6c", "answer", verdict), *self._answer(text)]
+
+    def _interrupt(self, reason: str) -> list[BaseEvent]:
+        """Rows 6a and 6b: the reply is over, and a page that marked is told so in any case.
+
+        Without `stop_tts` it would keep its suspended output and play the next reply into it.
+        """
+        tell = self._speech.marked or self.ctx or self.susp
+        self._speech.answered = True
+        self._speech.timers.pop("pause", None)
+        self.reply = "idle"
+        return [
+            TurnLLMAgentStopRequested(reason=reason),
+            TurnTTSStopRequested(reason=reason, tell_client=tell),
+        ]
+
+    def _answer(self, text: str) -> list[BaseEvent]:
+        """Row 6c, and 9: the turn begins."""
+        self.held, self._hold_until = None, None
+        return [
+            ASRResultFinal(text=text, display_text=text, turn_id=self._m),
+            self._begin_turn(text),
+        ]
+
+    def _begin_turn(self, text: str) -> BaseEvent:
+        self.turn_id += 1
+        self._reply_id = self.turn_id
+        self.reply = "think"
+        return TurnLLMAgentStartRequested(text=text, turn_id=self.turn_id)
+
+    def _hold(self, text: str, verdict: Verdict | EndOfTurn, now: float) -> list[BaseEvent]:
+        """Row 6d: half a sentence; its other half may come."""
+        wait = self.config.hold_s if verdict.wait_ms is None else verdict.wait_ms / 1000
+        wait = min(max(wait, self.config.hold_min_s), self.config.hold_max_s)
+        self.held, self._hold_until = text, now + wait
+        return [self._decide("6d", "wait for more", verdict, wait_s=wait), self._show_held()]
+
+    def _show_held(self) -> BaseEvent:
+        text = self.held or ""
+        return ASRResultPartial(text=text, display_text=text, turn_id=self._m)
+
+    # --- row 7: it was nothing --------------------------------------------------------------
+
+    def _reject(self, rule: str, reason: str, now: float) -> list[BaseEvent]:
+        speech = self._speech
+        out: list[BaseEvent] = []
+        if self.segment == "open" or speech.decodes:
+            out.append(TurnASRResetRequested(turn_id=self._m))
+        if speech.answered:  # the last partial is the text
+            return out + self._accept(speech.text, Verdict(kind="complete", reason=reason), now)
+        self.segment = "none"
+        speech.timers.clear()
+        phase = "hold" if self.holding else self.reply
+        verdict = Verdict(kind="reject", reason=reason)
+        out.append(self._decide(rule, "ignore", verdict, phase=phase))
+        out.append(VerificationResult(reason=reason, text=speech.text, show=not self.sounding))
+        return out + self._go_on(now)
+
+    def _go_on(self, now: float) -> list[BaseEvent]:
+        """Rows 7a to 7f: the gate opens; the client is woken where it waits for that."""
+        speech = self._speech
+        tell = restart = False
+        after: list[BaseEvent] = []
+        if self.sounding:
+            tell = self.susp or speech.marked
+            restart = self.ruined
+            self._reopened = True
+        elif self.holding:  # no `resume_tts`: it would remove the held bubble
+            self._hold_until = now + self.config.hold_s
+            after = [self._show_held()] if speech.shown else []
+        elif self.reply == "idle":
+            tell = speech.shown or (self.ctx and speech.marked)
+        return [
+            TurnTTSResumeRequested(tell_client=tell, restart=restart),
+            TurnLLMAgentResumeRequested(),
+            *after,
+        ]
+
+    # --- row 17: replies that the server begins ---------------------------------------------
+
+    def _request(self, event: TurnLLMAgentStartRequested, now: float) -> list[BaseEvent]:
+        if event.turn_id == 0:
+            self._queue.append(event)
+        return []
+
+    def _serve_queue(self) -> list[BaseEvent]:
+        busy = self.segment != "none" or self.holding or self.reply != "idle"
+        if busy or not self._queue:
+            return []
+        stop: list[BaseEvent] = [TTSStopped()] if self.ctx or self.susp else []
+        return [*stop, self._begin_turn(self._queue.popleft().text)]
+
+    # --- rows 10 to 16: what became of the reply --------------------------------------------
+
+    def _audio_ready(self, event: ReplyAudioReady, now: float) -> list[BaseEvent]:
+        """Row 11: a suspended page must throw its output away to make a running one."""
+        return [TTSStopped()] if self.susp else []
+
+    def _reply_over(self, event: ReplyOver, now: float) -> list[BaseEvent]:
+        if self.reply == "idle" or event.turn_id != self._reply_id:
+            return []
+        silent = self.reply == "think" or self._reopened
+        self.reply = "idle"
+        if not silent or self.segment != "none":
+            return []
+        return [TurnAbandoned(turn_id=event.turn_id, reason=event.outcome)]  # rows 7f, 13, 13b
+
+    # --- beliefs follow what was really sent ------------------------------------------------
+
+    def _tts_started(self, event: TTSStarted, now: float) -> list[BaseEvent]:
+        self.reply = "talk"
+        self._reply_id = event.turn_id
+        self._started_at = now
+        return []
+
+    def _tts_chunk(self, event: TTSChunkGenerated, now: float) -> list[BaseEvent]:
+        self.ctx, self._reopened = True, False
+        return []
+
+    def _tts_finished(self, event: TTSFinished, now: float) -> list[BaseEvent]:
+        self.reply = "drain"
+        return []
+
+    def _tts_paused(self, event: TTSPaused, now: float) -> list[BaseEvent]:
+        self.susp = True
+        return []
+
+    def _tts_resumed(self, event: TTSResumed, now: float) -> list[BaseEvent]:
+        self.susp, self.ctx, self._resumed_at = False, True, now
+        return []
+
+    def _tts_stopped(self, event: TTSStopped, now: float) -> list[BaseEvent]:
+        self.susp = self.ctx = self.ruined = False
+        return []
+
+    def _clock_sync(self, event: ClockSyncReceived, now: float) -> list[BaseEvent]:
+        rtt = event.client_recv_ts - event.client_send_ts
+        if 0.0 < rtt < 5.0:
+            self.rtt = rtt
+        return []
+
+    # --- row 18, and its opposite -----------------------------------------------------------
+
+    def _conversation_started(self, event: ConversationStarted, now: float) -> list[BaseEvent]:
+        self._meet_client(event.client)
+        return []
+
+    def _meet_client(self, client: dict[str, Any]) -> None:
+        """The original's page says nothing of itself, marks, and pauses itself at each mark."""
+        self._marks = self._mark_open = False
+        self._pauses_itself = bool(client.get("pauses_itself", True))
+
+    def _conversation_ended(self, event: ConversationEnded, now: float) -> list[BaseEvent]:
+        self._queue.clear()
+        self.susp = self.ctx = self.ruined = False
+        self.held, self._hold_until = None, None
+        out: list[BaseEvent] = []
+        if self.segment != "none":
+            self.segment = "none"
+            self._speech.timers.clear()
+            out.append(TurnASRResetRequested(turn_id=self._m))
+        self.reply = "idle"
+        self._mark_open = self._server_speaking = False
+        return [
+            *out,
+            TurnLLMAgentStopRequested(reason="conversation ended"),
+            TurnTTSStopRequested(reason="conversation ended", tell_client=False),
+        ]
+
+    # --- timers -----------------------------------------------------------------------------
+
+    def _next_timer(self) -> tuple[float, str] | None:
+        timers = [(at, name) for name, at in self._speech.timers.items()]
+        if self._hold_until is not None:
+            timers.append((self._hold_until, "hold"))
+        if self.segment == "open":
+            timers.append((self.last_frame + self.config.noaudio_s, "noaudio"))
+        return min(timers, default=None)
+
+    def _fire(self, name: str, now: float) -> list[BaseEvent]:
+        self._speech.timers.pop(name, None)
+        if name in ("noaudio", "segment"):
+            return self._close(now)
+        if name == "decode":
+            return self._reject("7", "decode late", now)
+        if name == "hold":
+            return self._hold_over()
+        if name == "pause":
+            return self._pause_late()
+        return self._silence(name, now)
+
+    def _pause_late(self) -> list[BaseEvent]:
+        pause = self.sounding and not self.susp
+        return [TurnTTSPauseRequested(tell_client=True)] if pause else []
+
+    def _silence(self, name: str, now: float) -> list[BaseEvent]:
+        """Row 8: a mark that the detector did not confirm, or a segment without speech or text."""
+        speech = self._speech
+        if self._server_speaking or speech.answered or speech.text:
+            return []
+        return self._reject("8", name, now)
+
+    def _hold_over(self) -> list[BaseEvent]:
+        """Row 9: the other half did not come."""
+        text = self.held or ""
+        verdict = Verdict(kind="complete", reason="no more came")
+        return [self._decide("9", "answer", verdict), *self._answer(text)]
+
+    def _decide(
+        self, rule: str, outcome: str, verdict: Verdict | EndOfTurn, **evidence: Any
+    ) -> BaseEvent:
+        """For the page and the log: never what was said, only why."""
+        evidence |= {
+            "verdict": verdict.kind,
+            "reason": verdict.reason,
+            "confidence": verdict.confidence,
+            "words": _length(self._speech.text),
+        }
+        return Decision(rule=rule, outcome=outcome, evidence=evidence, turn_id=self._m)
+
+
+def _accepts(verdict: Verdict | EndOfTurn) -> bool:
+    return verdict.kind in ("complete", "incomplete", "wait")
+
+
+def _length(text: str) -> int:
+    """Words; two ideographs count as one."""
+    words = words_of(text)
+    ideographs = sum(len(word) == 1 and word >= "\u3040" for word in words)
+    return len(words) - ideographs // 2
+
+
+def _join(before: str, after: str) -> str:
+    """Two pieces of one utterance; ideographs are joined without a space."""
+    if not before or not after:
+        return before or after
+    wide = before[-1] >= "\u3000" and after[0] >= "\u3000"
+    return before + ("" if wide else " ") + after

@@ -1,0 +1,535 @@
+"""Read the configuration from its layers, and know where each value came from.
+
+    defaults < file < plugins (`xtalk_configure`) < environment (`XTALK_*`) < arguments
+
+The last layer that sets a value wins; a layer that changes the `type` of a slot drops the
+`params` of the layers below, which were meant for another model. The file is TOML, or JSON as
+the original has it:
+
+    asr = "PocketSphinx"                    # a type name
+    max_connections = 8
+    [tts]                                   # or a type and its constructor's arguments
+    type = "CosyVoice"
+    params = { voice = "longanyang" }
+    [service_config]                        # see ServiceConfig
+    [plugins]
+    order = ["shout"]                       # these first
+    required = ["xtalk-tts-cosyvoice>=0.3"]
+    settings = { shout = { factor = 2 } }   # what each plugin's `xtalk_settings` asks for
+    [server]                                # read by xtalk-server
+
+In the environment `XTALK_TTS=CosyVoice` and `XTALK_TTS__PARAMS__VOICE=longanyang` say the same.
+Such a value is text that the setting's own type converts; `[...]` and `{...}` are read as JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+import pydantic
+from pydantic import BaseModel, ConfigDict, Field
+
+from xtalk import config_file, schema
+from xtalk.errors import ConfigError, MissingModel
+from xtalk.hookspecs import Slot
+from xtalk.plugins import Plugins
+from xtalk.registry import Found, Registry
+
+__all__ = ["Choice", "Config", "PluginsConfig", "ServerConfig", "ServiceConfig", "json_schema"]
+
+_NOT_SETTINGS = {"CONFIG", "LOAD_PLUGINS", "BLOCK_PLUGINS", "DEBUG"}
+_SECTIONS = ("service_config", "plugins", "server")
+# Slots that fill themselves when exactly one type for them is installed.
+_SELF_FILLING = ("asr", "llm_agent", "tts", "vad")
+
+Section = TypeVar("Section", bound=BaseModel)
+Positive = Annotated[float, Field(gt=0)]
+NotNegative = Annotated[float, Field(ge=0)]
+
+
+class ServiceConfig(BaseModel):
+    """`[service_config]`: what every manager receives as `config`.
+
+    Unknown keys are kept, since a custom manager reads its own.
+    """
+
+    model_config = ConfigDict(extra="allow", title="service_config")
+
+    data_dir: Annotated[str, Field(description="where sessions keep files")] = "data"
+    sim_gen: Annotated[bool, Field(description="answer while the user speaks")] = False
+    semantic_timeout_sec: Annotated[
+        float, Field(description="how long an incomplete sentence waits; 0 or less: not at all")
+    ] = 0.5
+    vad_source: Annotated[
+        Literal["auto", "client", "server"], Field(description="who detects speech")
+    ] = "auto"
+    vad_threshold: Annotated[float, Field(ge=0, le=1, description="probability of speech")] = 0.5
+    vad_sample_rate: Annotated[int, Field(gt=0, description="Hz")] = 16_000
+    vad_frame_samples: Annotated[int, Field(gt=0)] = 512
+    vad_min_speech_ms: Annotated[float, Field(ge=0, description="shorter is no speech")] = 250
+    vad_redemption_ms: Annotated[float, Field(ge=0, description="silence that ends it")] = 500
+    pre_roll_ms: Annotated[
+        float | None,
+        Field(ge=0, description="audio kept from before the start; vad_min_speech_ms + 300"),
+    ] = None
+    similarity_threshold: Annotated[float, Field(ge=-1, le=1, description="same speaker")] = 0.4
+    min_audio_length_sec: Annotated[
+        float, Field(ge=0, description="least speech that tells a speaker")
+    ] = 0.5
+    embedding_update_alpha: Annotated[
+        float, Field(ge=0, le=1, description="weight of new speech in a speaker's profile")
+    ] = 0.05
+    debug_log_dir: str | None = None
+    misfire_sec: NotNegative = 0.4
+    grace_sec: NotNegative = 0.15
+    no_audio_sec: Positive = 1.5
+    segment_sec: Annotated[float, Field(gt=0, description="longest speech in one piece")] = 30
+    decode_timeout_sec: Annotated[float, Field(gt=0, description="for the final text")] = 5
+    update_interval_ms: Annotated[float, Field(ge=0, description="between update_resp")] = 50
+    ahead_sec: Annotated[float, Field(gt=0, description="audio sent ahead of playback")] = 1.0
+    asr_backlog_sec: Annotated[float, Field(gt=0, description="undecoded audio kept")] = 30
+    idle_timeout_sec: Annotated[float, Field(ge=0, description="0: never")] = 0
+    clone_patience_sec: Annotated[
+        float, Field(ge=0, description="wait for a busy model before another copy is made")
+    ] = 0.25
+
+    @pydantic.model_validator(mode="after")
+    def _roll_in_time(self) -> ServiceConfig:
+        if self.pre_roll_ms is None:
+            self.pre_roll_ms = self.vad_min_speech_ms + 300
+        return self
+
+    def as_dict(self) -> dict[str, Any]:
+        """Every setting, with its default where it was not set, and the unknown ones."""
+        return self.model_dump()
+
+
+class ServerConfig(BaseModel):
+    """`[server]`: where xtalk-server listens; it reads more keys of its own."""
+
+    model_config = ConfigDict(extra="allow", title="server")
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535, description="0: any free one")] = 7635
+
+
+class PluginsConfig(BaseModel):
+    """`[plugins]`: who comes first, who must be there, and the plugins' own sections."""
+
+    model_config = ConfigDict(extra="forbid", title="plugins")
+
+    order: list[str] = Field(default=[], description="these plugins first")
+    required: list[str] = Field(default=[], description="name and range of what must be there")
+    settings: dict[str, dict[str, Any]] = Field(default={}, description="by entry-point name")
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What is chosen for a slot: a type name and its constructor's arguments, not yet checked."""
+
+    type: str
+    params: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _Layer:
+    """One source of values: a tree, and a name for each path in it."""
+
+    name: str
+    tree: Mapping[str, Any]
+    variables: frozenset[str] = frozenset()
+    warnings: tuple[str, ...] = ()
+
+    def source(self, path: Sequence[str]) -> str:
+        """The name of the layer; in the environment the variable that holds the value."""
+        for end in range(len(path), 0, -1):
+            variable = "XTALK_" + "__".join(path[:end]).upper()
+            if variable in self.variables:
+                return f"environment {variable}"
+        return self.name
+
+
+class Config:
+    """The merged configuration.
+
+    `registry` is what it was read for, `models` has a `Choice` for every slot that is filled,
+    `sources` the origin of every value by its dotted path, `warnings` a sentence for each thing
+    that looks like a slip.
+    """
+
+    def __init__(self, registry: Registry, layers: Sequence[_Layer]) -> None:
+        self.registry = registry
+        self.sources: dict[str, str] = {}
+        self.warnings: list[str] = []
+        self._tree: dict[str, Any] = {}
+        for layer in layers:
+            self._add(layer)
+        self.models = self._choices()
+        self.max_connections = self._max_connections()
+        self.service = self._section(ServiceConfig, "service_config")
+        self.plugins = self._section(PluginsConfig, "plugins")
+        self.server = self._section(ServerConfig, "server").model_dump()
+        self._warn_of_slips()
+
+    @classmethod
+    def load(
+        cls,
+        file: str | Path | Mapping[str, Any] | None = None,
+        *,
+        registry: Registry | None = None,
+        arguments: Mapping[str, Any] | None = None,
+        environ: Mapping[str, str] | None = None,
+    ) -> Config:
+        """Read all layers. A mapping takes the place of the file. Raises ConfigError."""
+        environ = os.environ if environ is None else environ
+        registry = registry or Registry(Plugins.load(environ))
+        below = [*_defaults(registry), *_file(file, environ, registry)]
+        above = [
+            _environment(environ, registry),
+            _layer("arguments", arguments or {}, registry),
+        ]
+        config = cls(registry, below + above)
+        registry.plugins.set_order(config.plugins.order)
+        overrides = [
+            _layer(f"plugin {plugin}", tree, registry)
+            for plugin, tree in registry.plugins.call("xtalk_configure", config=config)
+        ]
+        return cls(registry, below + overrides + above) if overrides else config
+
+    # --- what it says ----------------------------------------------------------------------------
+
+    def rows(self) -> Iterator[tuple[str, Any, str]]:
+        """Path, value and source of every value, as they may be shown: secrets are masked."""
+        secrets = {path for slot in self.models for path in self._secret_paths(slot)}
+        tree = {**self._tree, "service_config": self.service.as_dict()}
+        for steps, value in _leaves(tree):
+            path = ".".join(steps)
+            shown = schema.MASK if path in secrets else schema.masked(steps[-1], value)
+            yield path, shown, self.sources.get(path, "default")
+
+    def check(self) -> list[str]:
+        """A sentence for everything that is wrong. Imports the chosen classes, builds nothing."""
+        problems = self.registry.plugins.check_required(self.plugins.required)
+        for slot in self.registry.slots.values():
+            if slot.required and slot.name not in self.models:
+                problems.append(str(self.missing(slot.name)))
+        for name in self.models:
+            problems += _problems(partial(self.resolve, name))
+        return problems + _problems(self.plugin_settings)
+
+    def resolve(self, slot: str) -> tuple[Found, dict[str, Any]]:
+        """The class chosen for a slot and its checked arguments.
+
+        Raises MissingModel when the slot is empty or its type is not installed, ConfigError when
+        the arguments do not fit.
+        """
+        choice = self.models.get(slot)
+        if choice is None:
+            raise self.missing(slot)
+        try:
+            found = self.registry.find(slot, choice.type)
+        except MissingModel as error:
+            raise MissingModel(self._told(f"{slot}: {error}")) from error
+        try:
+            return found, schema.check(found.cls, choice.params, f"{slot}.params")
+        except ConfigError as error:
+            raise ConfigError(self._told(str(error))) from None
+
+    def missing(self, slot: str) -> MissingModel:
+        """The error for an empty slot: what is installed for it, and how to choose."""
+        names = self.registry.names(slot)
+        if not names:
+            return MissingModel(f"no {slot} is installed; install a plugin that brings one")
+        return MissingModel(
+            f"no {slot} is chosen, and several are installed: {', '.join(names)}; "
+            f"say {slot} = {names[0]!r} in the configuration, or XTALK_{slot.upper()}={names[0]}"
+        )
+
+    def plugin_settings(self) -> dict[str, object]:
+        """What each plugin's `xtalk_settings` asks for, built from its section, by plugin name.
+
+        Raises ConfigError for a section that does not fit or that nobody reads.
+        """
+        classes = {plugin.name: cls for plugin, cls in self.registry.plugins.call("xtalk_settings")}
+        problems = [
+            self._told(
+                f"plugins.settings.{name}: no plugin reads it{schema.nearest(name, classes)}"
+            )
+            for name in self.plugins.settings
+            if name not in classes
+        ]
+        built: dict[str, object] = {}
+        for name, cls in classes.items():
+            path = f"plugins.settings.{name}"
+            try:
+                built[name] = schema.build(cls, self.plugins.settings.get(name, {}), path)
+            except ConfigError as error:
+                problems.append(self._told(str(error)))
+        if problems:
+            raise ConfigError("\n".join(problems))
+        return built
+
+    # --- merging ---------------------------------------------------------------------------------
+
+    def _add(self, layer: _Layer) -> None:
+        self.warnings += layer.warnings
+        for slot in self.registry.slots:
+            new, old = layer.tree.get(slot, {}), self._tree.get(slot, {})
+            if "type" in new and new["type"] != old.get("type"):
+                self._tree.pop(slot, None)
+                for name in [name for name in self.sources if name.startswith(f"{slot}.")]:
+                    del self.sources[name]
+        for path, value in _leaves(layer.tree):
+            place = self._tree
+            for step in path[:-1]:
+                child = place.get(step)
+                place[step] = place = child if isinstance(child, dict) else {}
+            place[path[-1]] = value
+            self.sources[".".join(path)] = layer.source(path)
+
+    def _choices(self) -> dict[str, Choice]:
+        choices = {}
+        for slot in self.registry.slots:
+            chosen = self._tree.get(slot, {})
+            if chosen.get("params") and "type" not in chosen:
+                text = f"{slot}.params: set, but {slot}.type is not; {self.missing(slot)}"
+                raise ConfigError(self._told(text))
+            if chosen.get("type"):
+                choices[slot] = Choice(chosen["type"], chosen.get("params") or {})
+        return choices
+
+    def _max_connections(self) -> int | None:
+        value = self._tree.get("max_connections")
+        if value is None or value == "":
+            return None
+        if not isinstance(value, bool):
+            try:
+                return pydantic.TypeAdapter(int).validate_python(value)
+            except pydantic.ValidationError:
+                pass
+        text = f"max_connections: expected a whole number, found {value!r}"
+        raise ConfigError(self._told(text))
+
+    def _section(self, model: type[Section], name: str) -> Section:
+        tree = self._tree.get(name, {})
+        try:
+            return model.model_validate(tree)
+        except pydantic.ValidationError as error:
+            raise ConfigError(self._told(schema.findings(model, tree, name, error))) from None
+
+    def _warn_of_slips(self) -> None:
+        for name in self.service.model_extra or {}:
+            if near := schema.nearest(name, ServiceConfig.model_fields):
+                text = f"service_config.{name}: not a setting of xtalk's own{near}"
+                self.warnings.append(self._told(text))
+        for name in self.plugins.order:
+            if not any(plugin.goes_by([name]) for plugin in self.registry.plugins.rows):
+                text = f"plugins.order: {name!r} is not an installed plugin"
+                self.warnings.append(self._told(text))
+
+    def _told(self, text: str) -> str:
+        """Each line, which begins with a path, behind the source of what stands at that path."""
+        return "\n".join(f"{self._origin(line)}{line}" for line in text.splitlines())
+
+    def _origin(self, line: str) -> str:
+        path = line.partition(": ")[0]
+        while path:
+            for place in (path, f"{path}.type"):
+                if place in self.sources:
+                    return f"{self.sources[place]}: "
+            path = path.rpartition(".")[0]
+        return ""
+
+    def _secret_paths(self, slot: str) -> list[str]:
+        try:
+            found, _ = self.resolve(slot)
+        except ConfigError:
+            return []
+        names = schema.secret_names(schema.settings(found.cls))
+        return [f"{slot}.params.{name}" for name in names]
+
+
+def json_schema(registry: Registry) -> dict[str, Any]:
+    """JSON Schema of the configuration, with the arguments of every installed model."""
+    properties: dict[str, Any] = {
+        "max_connections": {"type": ["integer", "null"], "description": "null: no limit"},
+        "service_config": schema.json_schema(ServiceConfig),
+        "plugins": schema.json_schema(PluginsConfig),
+        "server": schema.json_schema(ServerConfig),
+    }
+    sections = properties["plugins"]["properties"]["settings"].setdefault("properties", {})
+    for plugin, cls in registry.plugins.call("xtalk_settings"):
+        sections[plugin.name] = schema.json_schema(cls)
+    for slot in registry.slots.values():
+        properties[slot.name] = _slot_schema(registry, slot)
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "xtalk",
+        "type": "object",
+        "properties": properties,
+        "additionalProperties": False,
+    }
+
+
+def _slot_schema(registry: Registry, slot: Slot) -> dict[str, Any]:
+    names = registry.names(slot.name)
+    models = [_model_schema(registry, slot.name, name) for name in names]
+    anything = {
+        "type": "object",
+        "properties": {"type": {"type": "string"}, "params": {"type": "object"}},
+        "required": ["type"],
+    }
+    return {
+        "description": slot.summary,
+        "anyOf": [{"type": "string", "examples": names}, *models] + ([] if models else [anything]),
+    }
+
+
+def _model_schema(registry: Registry, slot: str, name: str) -> dict[str, Any]:
+    params: dict[str, Any] = {"type": "object"}
+    try:
+        params = schema.json_schema(registry.find(slot, name).cls)
+    except ConfigError as error:
+        params["description"] = str(error)
+    return {
+        "type": "object",
+        "properties": {"type": {"const": name}, "params": params},
+        "required": ["type"],
+        "additionalProperties": False,
+    }
+
+
+# --- layers --------------------------------------------------------------------------------------
+
+
+def _defaults(registry: Registry) -> list[_Layer]:
+    alone = {
+        slot: {"type": names[0]}
+        for slot in _SELF_FILLING
+        if len(names := registry.names(slot)) == 1
+    }
+    return [
+        _Layer("the only one installed", alone),
+        _Layer("default", {"server": ServerConfig().model_dump()}),
+    ]
+
+
+def _file(
+    given: str | Path | Mapping[str, Any] | None, environ: Mapping[str, str], registry: Registry
+) -> list[_Layer]:
+    if isinstance(given, Mapping):
+        return [_layer("the given configuration", given, registry)]
+    path = config_file.find(given, environ)
+    return [_layer(str(path), config_file.read(path), registry)] if path else []
+
+
+def _environment(environ: Mapping[str, str], registry: Registry) -> _Layer:
+    aliases = _aliases(registry)
+    known = {*aliases, *_SECTIONS, "max_connections"}
+    tree: dict[str, Any] = {}
+    variables, warnings = set(), []
+    for variable, text in sorted(environ.items()):
+        path = variable.lower().removeprefix("xtalk_").split("__")
+        if not variable.upper().startswith("XTALK_") or path[0].upper() in _NOT_SETTINGS:
+            continue
+        if path[0] not in known:
+            near = schema.nearest(path[0], known)
+            warnings.append(f"environment: {variable} is not a setting of xtalk's own{near}")
+            continue
+        value = _json_or_text(text)
+        if len(path) == 1 and path[0] in aliases and isinstance(value, str):
+            path.append("type")
+        variables.add(variable.upper())
+        place = tree
+        for step in path[:-1]:
+            place = place.setdefault(step, {})
+        place[path[-1]] = value
+    layer = _layer("environment", tree, registry)
+    return replace(layer, variables=frozenset(variables), warnings=tuple(warnings))
+
+
+def _json_or_text(text: str) -> Any:
+    if not text.startswith(("[", "{")):
+        return text
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def _layer(name: str, tree: Mapping[str, Any], registry: Registry) -> _Layer:
+    """The tree with every slot under its own name and as a table. ConfigError for what is wrong."""
+    aliases = _aliases(registry)
+    normal: dict[str, Any] = {}
+    problems = []
+    for key, value in tree.items():
+        try:
+            if key in aliases:
+                normal[aliases[key]] = _slot_table(key, value)
+            elif key == "max_connections":
+                normal[key] = value
+            elif key in _SECTIONS:
+                normal[key] = _table(key, value)
+            else:
+                near = schema.nearest(key, [*aliases, *_SECTIONS, "max_connections"])
+                raise ConfigError(f"{key}: unknown{near}")
+        except ConfigError as error:
+            problems.append(f"{name}: {error}")
+    if problems:
+        raise ConfigError("\n".join(problems))
+    return _Layer(name, normal)
+
+
+def _aliases(registry: Registry) -> dict[str, str]:
+    """The slot that each key means: its name, or the argument of the pipeline's constructor."""
+    slots = registry.slots.values()
+    return {name: slot.name for slot in slots for name in (slot.name, slot.argument or slot.name)}
+
+
+def _slot_table(key: str, value: Any) -> Mapping[str, Any]:
+    if value is None or isinstance(value, str):
+        return {"type": value or ""}
+    if not isinstance(value, Mapping):
+        found = type(value).__name__
+        raise ConfigError(
+            f"{key}: expected a type name or a table with type and params, found {found}"
+        )
+    for name in value:
+        if name not in ("type", "params"):
+            near = schema.nearest(name, ("type", "params"))
+            advice = near or f"; arguments of the model belong into {key}.params"
+            raise ConfigError(f"{key}.{name}: unknown{advice}")
+    if not isinstance(value.get("type", ""), str):
+        raise ConfigError(f"{key}.type: expected a type name, found {value['type']!r}")
+    params = value.get("params")
+    return {**value, "params": {} if params is None else _table(f"{key}.params", params)}
+
+
+def _table(key: str, value: Any) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        raise ConfigError(f"{key}: expected a table, found {type(value).__name__}")
+    return value
+
+
+def _leaves(
+    tree: Mapping[str, Any], path: tuple[str, ...] = ()
+) -> Iterator[tuple[tuple[str, ...], Any]]:
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, (*path, str(key)))
+        else:
+            yield (*path, str(key)), value
+
+
+def _problems(attempt: Callable[[], object]) -> list[str]:
+    try:
+        attempt()
+    except ConfigError as error:
+        return str(error).splitlines()
+    return []

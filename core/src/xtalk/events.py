@@ -11,6 +11,7 @@ their base; two classes with one TYPE share theirs.
 from __future__ import annotations
 
 import copy
+import functools
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, make_dataclass
@@ -68,7 +69,7 @@ def create_event_class(
     specs: list[Any] = []
     for key, default in (fields or {}).items():
         if isinstance(default, (list, dict, set)):
-            spec = field(default_factory=lambda value=default: copy.deepcopy(value))
+            spec = field(default_factory=functools.partial(copy.deepcopy, default))
         else:
             spec = field(default=default)
         specs.append((key, type(default) if default is not None else Any, spec))
@@ -534,13 +535,11 @@ class ErrorOccurred(BaseEvent):
 
 
 __all__ = [
-    "BaseEvent",
-    "create_event_class",
-    "event",
     "ASRResultFinal",
     "ASRResultPartial",
     "ASRStableSegmentReady",
     "AudioFrameReceived",
+    "BaseEvent",
     "CaptionUpdated",
     "ClockSyncReceived",
     "ConversationEnded",
@@ -600,4 +599,6 @@ __all__ = [
     "VADSpeechStart",
     "VerificationResult",
     "WebSocketMessageReceived",
+    "create_event_class",
+    "event",
 ]

@@ -1,0 +1,235 @@
+"""Call into models: the most specific method that the author overrode, one shape for the engine.
+
+    streaming and async   >   streaming   >   one-shot and async   >   one-shot
+
+Sync methods run in the threads of a lease, or directly where the class says `inline`. What
+comes back is normalised: text becomes `Text`, bytes become a `SpeechChunk`.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from contextlib import aclosing
+from typing import Any, TypeVar
+
+from xtalk.agent import Agent, AgentInput, ReplyPart, Text, ToolCall, ToolResult, Usage
+from xtalk.audio import AudioFrame
+from xtalk.errors import ModelError
+from xtalk.speech.interfaces import ASR, TTS, SpeechChunk, Transcript
+from xtalk.threads import Lease, run_in_thread
+
+__all__ = ["close_model", "open_model", "overrides", "recognize", "respond", "synthesize"]
+
+T = TypeVar("T")
+
+BATCH_S = 0.1  # a thread hop costs what decoding 100 ms does
+PARTIAL_S = 1.0  # how often a one-shot recogniser is asked in the middle of a segment
+
+
+def overrides(model: object, base: type, name: str) -> bool:
+    """Whether the model's class defines this method itself."""
+    method = getattr(type(model), name, None)
+    return method is not None and method is not getattr(base, name, None)
+
+
+async def _call(lease: Lease[Any], function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+    if getattr(lease.model, "inline", False):
+        return function(*args, **kwargs)
+    return await lease.run(function, *args, **kwargs)
+
+
+async def _life(model: object, name: str) -> None:
+    method = getattr(model, name, None)
+    if method is None:
+        return
+    if inspect.iscoroutinefunction(method):
+        await method()
+    else:
+        await run_in_thread(method)
+
+
+async def open_model(model: object) -> None:
+    """The model's `open`, sync or async, if it has one."""
+    await _life(model, "open")
+
+
+async def close_model(model: object) -> None:
+    """The model's `close`, sync or async, if it has one."""
+    await _life(model, "close")
+
+
+# --- recognition --------------------------------------------------------------------------------
+
+
+async def recognize(
+    lease: Lease[ASR], frames: AsyncIterator[AudioFrame]
+) -> AsyncGenerator[Transcript, None]:
+    """One segment: partial transcripts as they change, then exactly one final."""
+    asr = lease.model
+    if overrides(asr, ASR, "transcribe"):
+        async with aclosing(_iterator(asr.transcribe(frames))) as transcripts:
+            async for transcript in transcripts:
+                yield transcript
+        return
+    await _call(lease, asr.reset)
+    streams = overrides(asr, ASR, "async_recognize_stream") or overrides(
+        asr, ASR, "recognize_stream"
+    )
+    decode = _stream_decoder(lease) if streams else _one_shot_decoder(lease)
+    minimum = _batch_bytes(asr) if streams else 0
+    waiting = bytearray()
+    text = ""
+    async for frame in frames:
+        waiting += frame.pcm
+        if len(waiting) < minimum:
+            continue
+        heard = await decode(bytes(waiting), False)
+        waiting.clear()
+        if heard and heard != text:
+            text = heard
+            yield Transcript(text=text)
+    yield Transcript(text=await decode(bytes(waiting), True), final=True)
+
+
+def _batch_bytes(asr: ASR) -> int:
+    hint = asr.stream_chunk_bytes_hint()
+    if hint is not None:
+        return hint
+    takes_any = asr.inline or overrides(asr, ASR, "async_recognize_stream")
+    return 0 if takes_any else int(2 * asr.sample_rate * BATCH_S)
+
+
+def _stream_decoder(lease: Lease[ASR]) -> Callable[[bytes, bool], Any]:
+    asr = lease.model
+    if overrides(asr, ASR, "async_recognize_stream"):
+        return lambda audio, final: asr.async_recognize_stream(audio, is_final=final)
+    return lambda audio, final: _call(lease, asr.recognize_stream, audio, is_final=final)
+
+
+def _one_shot_decoder(lease: Lease[ASR]) -> Callable[[bytes, bool], Any]:
+    """Decode the whole segment again for each further second, and once at its end."""
+    asr = lease.model
+    segment = bytearray()
+    decoded = 0
+    text = ""
+
+    async def decode(audio: bytes, final: bool) -> str:
+        nonlocal decoded, text
+        segment.extend(audio)
+        if not final and len(segment) - decoded < 2 * asr.sample_rate * PARTIAL_S:
+            return text
+        decoded = len(segment)
+        if not segment:
+            return ""
+        if overrides(asr, ASR, "async_recognize"):
+            text = await asr.async_recognize(bytes(segment))
+        else:
+            text = await _call(lease, asr.recognize, bytes(segment))
+        return text
+
+    return decode
+
+
+# --- synthesis ----------------------------------------------------------------------------------
+
+
+async def synthesize(lease: Lease[TTS], text: str) -> AsyncGenerator[SpeechChunk, None]:
+    """One sentence as chunks of whole samples."""
+    tts = lease.model
+    half = b""  # a service may cut its stream in the middle of a sample
+    async with aclosing(_pieces(lease, text)) as pieces:
+        async for piece in pieces:
+            if isinstance(piece, SpeechChunk):
+                yield piece
+                continue
+            pcm, rate = (
+                (piece.pcm, piece.rate)
+                if isinstance(piece, AudioFrame)
+                else (bytes(piece), tts.sample_rate)
+            )
+            if half:
+                pcm = half + pcm
+            even = len(pcm) & ~1
+            half = pcm[even:]
+            if even:
+                yield SpeechChunk(audio=AudioFrame(pcm[:even] if half else pcm, rate))
+
+
+async def _pieces(lease: Lease[TTS], text: str) -> AsyncGenerator[Any, None]:
+    tts = lease.model
+    if overrides(tts, TTS, "async_synthesize_stream"):
+        async with aclosing(_iterator(tts.async_synthesize_stream(text))) as pieces:
+            async for piece in pieces:
+                yield piece
+    elif overrides(tts, TTS, "synthesize_stream"):
+        if tts.inline:
+            for piece in tts.synthesize_stream(text):
+                yield piece
+            return
+        async with aclosing(lease.iterate(lambda: tts.synthesize_stream(text))) as pieces:
+            async for piece in pieces:
+                yield piece
+    elif overrides(tts, TTS, "async_synthesize"):
+        yield await tts.async_synthesize(text)
+    else:
+        yield await _call(lease, tts.synthesize, text)
+
+
+# --- the agent ----------------------------------------------------------------------------------
+
+
+async def respond(lease: Lease[Agent], input: AgentInput) -> AsyncGenerator[ReplyPart, None]:
+    """The parts of one reply."""
+    async with aclosing(_reply(lease, input)) as parts:
+        async for part in parts:
+            yield normalise(part)
+
+
+async def _reply(lease: Lease[Agent], input: AgentInput) -> AsyncGenerator[Any, None]:
+    agent = lease.model
+    if overrides(agent, Agent, "async_generate_stream"):
+        async with aclosing(_iterator(agent.async_generate_stream(input))) as parts:
+            async for part in parts:
+                yield part
+    elif overrides(agent, Agent, "generate_stream"):
+        if agent.inline:
+            for part in agent.generate_stream(input):
+                yield part
+            return
+        async with aclosing(lease.iterate(lambda: agent.generate_stream(input))) as parts:
+            async for part in parts:
+                yield part
+    else:
+        if overrides(agent, Agent, "async_generate"):
+            reply = await agent.async_generate(input)
+        else:
+            reply = await _call(lease, agent.generate, input)
+        text, calls = (reply, []) if isinstance(reply, str) else reply
+        for call in calls:
+            yield call
+        yield text
+
+
+def normalise(part: Any) -> ReplyPart:
+    """What an agent yields, as one of the types that the engine and the wrappers see."""
+    if isinstance(part, str):
+        return Text(text=part)
+    if isinstance(part, (Text, ToolCall, ToolResult, Usage, SpeechChunk)):
+        return part
+    if isinstance(part, Mapping) and "name" in part:
+        return ToolCall(part["name"], part.get("args"), id=str(part.get("id") or ""))
+    raise ModelError(f"an agent may yield text and tool calls, not {type(part).__name__}")
+
+
+async def _iterator(source: Any) -> AsyncGenerator[Any, None]:
+    """An async iterator, or a coroutine that returns one, closed when this is."""
+    if inspect.isawaitable(source):
+        source = await source
+    try:
+        async for item in source:
+            yield item
+    finally:
+        close = getattr(source, "aclose", None)
+        if close is not None:
+            await close()

@@ -1,0 +1,179 @@
+"""Admission: at most so many sessions at once, the rest queued in the order of their arrival."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import anyio
+
+from xtalk.errors import ProtocolError
+from xtalk.transport import Transport
+from xtalk.wire import messages
+from xtalk.wire.protocol import ServerProtocol
+
+__all__ = ["SessionLimiter", "Slot"]
+
+NOTIFY_S = 5.0
+QUEUE_LIMIT = 1000
+KEPT_MESSAGES = 64
+
+
+class Slot:
+    """A place, or the wait for one. `kept` is the text that the client sent while it waited."""
+
+    def __init__(self) -> None:
+        self.granted = anyio.Event()
+        self.moved = anyio.Event()
+        self.kept: list[str | bytes] = []
+
+
+class SessionLimiter:
+    """`max_sessions` of 0 or less lets everybody in."""
+
+    def __init__(self, max_sessions: int = 0) -> None:
+        self.max_sessions = max_sessions
+        self._active: set[Slot] = set()
+        self._queue: deque[Slot] = deque()
+
+    @property
+    def is_limited(self) -> bool:
+        return self.max_sessions > 0
+
+    def set_limit(self, max_sessions: int) -> None:
+        """A new limit. Who is in stays in; who waits is let in as far as it allows."""
+        self.max_sessions = max_sessions
+        self._admit()
+
+    def get_status(self) -> dict[str, Any]:
+        return {
+            "max_sessions": self.max_sessions,
+            "active_sessions": len(self._active),
+            "queue_length": len(self._queue),
+            "is_limited": self.is_limited,
+        }
+
+    @asynccontextmanager
+    async def slot(self, transport: Transport, wall_ms: Any) -> AsyncIterator[Slot | None]:
+        """A place for one session, after a wait if need be; None when the client went away.
+
+        While it waits the client is told its position, at once, when it changes, and every 5 s,
+        and its pings are answered.
+        """
+        slot = Slot()
+        if self._has_room() and not self._queue:
+            self._take(slot)
+        elif len(self._queue) >= QUEUE_LIMIT:
+            await transport.send(
+                ServerProtocol().send(messages.Error(message="The queue is full; try again later."))
+            )
+            yield None
+            return
+        else:
+            self._queue.append(slot)
+        try:
+            if not slot.granted.is_set():
+                await _Waiting(self, slot, transport, wall_ms).run()
+            yield slot if slot.granted.is_set() else None
+        finally:
+            self._leave(slot)
+
+    def position(self, slot: Slot) -> int:
+        return self._queue.index(slot) + 1
+
+    @property
+    def active(self) -> int:
+        return len(self._active)
+
+    def _has_room(self) -> bool:
+        return not self.is_limited or len(self._active) < self.max_sessions
+
+    def _take(self, slot: Slot) -> None:
+        self._active.add(slot)
+        slot.granted.set()
+
+    def _leave(self, slot: Slot) -> None:
+        self._active.discard(slot)
+        if slot in self._queue:
+            self._queue.remove(slot)
+            self._tell_queue()
+        self._admit()
+
+    def _admit(self) -> None:
+        moved = False
+        while self._queue and self._has_room():
+            self._take(self._queue.popleft())
+            moved = True
+        if moved:
+            self._tell_queue()
+
+    def _tell_queue(self) -> None:
+        for slot in self._queue:
+            slot.moved.set()
+            slot.moved = anyio.Event()
+
+
+class _Waiting:
+    """One client in the queue: tell it where it stands, answer its pings, notice its leaving."""
+
+    def __init__(
+        self, limiter: SessionLimiter, slot: Slot, transport: Transport, wall_ms: Any
+    ) -> None:
+        self._limiter = limiter
+        self._slot = slot
+        self._transport = transport
+        self._wall_ms = wall_ms
+        self._protocol = ServerProtocol()
+
+    async def run(self) -> None:
+        """Until a place is granted or the client is gone."""
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._read, tasks.cancel_scope)
+            tasks.start_soon(self._notify, tasks.cancel_scope)
+            await self._slot.granted.wait()
+            tasks.cancel_scope.cancel()
+        if self._slot.granted.is_set():
+            await self._send(messages.QueueGranted())
+
+    async def _notify(self, scope: anyio.CancelScope) -> None:
+        while not self._slot.granted.is_set():
+            moved = self._slot.moved
+            status = messages.QueueStatus(
+                position=self._limiter.position(self._slot),
+                limit=self._limiter.max_sessions,
+                active=self._limiter.active,
+            )
+            if not await self._send(status):
+                scope.cancel()
+                return
+            with anyio.move_on_after(NOTIFY_S):
+                await moved.wait()
+
+    async def _read(self, scope: anyio.CancelScope) -> None:
+        while (item := await self._transport.receive()) is not None:
+            if isinstance(item, bytes):
+                continue  # audio before its time
+            try:
+                message = self._protocol.receive_text(item)
+            except ProtocolError as error:
+                await self._send(messages.Error(message=str(error)))
+                continue
+            if isinstance(message, messages.Ping):
+                await self._send(
+                    messages.Pong(
+                        client_timestamp=message.timestamp or 0,
+                        server_recv_timestamp=self._wall_ms(),
+                    )
+                )
+            elif len(self._slot.kept) < KEPT_MESSAGES:
+                self._slot.kept.append(item)
+        scope.cancel()
+
+    async def _send(self, message: Any) -> bool:
+        try:
+            await self._transport.send(self._protocol.send(message))
+        except ConnectionError:
+            return False
+        return True

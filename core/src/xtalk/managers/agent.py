@@ -1,0 +1,286 @@
+"""The agent: owns its clone, the `respond` stage, the live turn and what is committed of it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Any
+
+from xtalk import events
+from xtalk.agent import (
+    Agent,
+    AgentInput,
+    ReplyPart,
+    Text,
+    ToolCall,
+    ToolResult,
+    TurnRecord,
+)
+from xtalk.bus import EventBus, Manager
+from xtalk.calls import respond
+from xtalk.errors import ModelError
+from xtalk.pipeline import Pipeline
+from xtalk.speech.interfaces import SpeechChunk
+from xtalk.stages import Respond
+from xtalk.turn import Turn
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+    from xtalk.session import Session
+
+__all__ = ["LLMAgentManager"]
+
+log = logging.getLogger("xtalk.agent")
+
+HISTORY = 200  # turns that a fresh clone is told again
+
+on = Manager.event_handler
+
+
+class LLMAgentManager(Manager):
+    """Obeys `TurnLLMAgent*Requested`.
+
+    While paused, nothing of the reply leaves: it is told all at once when resumed, and dropped
+    when stopped.
+    """
+
+    def __init__(
+        self,
+        event_bus: EventBus,
+        pipeline: Pipeline,
+        config: dict[str, Any],
+        session: Session,
+    ) -> None:
+        self.event_bus = event_bus
+        self._session = session
+        self._pipeline = pipeline
+        self._interval_s = config["update_interval_ms"] / 1000
+        self._records: deque[TurnRecord] = deque(maxlen=HISTORY)
+        agent = pipeline.get_agent()
+        self._guard = None if agent is None else session.guard(agent, clone=self._clone)
+        self._respond: Respond = session.wrapped("respond", self._ask)
+        self._turn: Turn | None = None
+        self._unrecorded: dict[int, Turn] = {}
+        self._paused = False
+        self._held: list[events.BaseEvent] = []
+        self._started = self._shown = self._finished = False
+        self._shown_text = ""
+        self._shown_at = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+
+    # --- commands -------------------------------------------------------------------------------
+
+    @on(events.TurnLLMAgentStartRequested, 98)
+    def _start(self, event: events.TurnLLMAgentStartRequested) -> None:
+        turn_id = event.turn_id
+        if not turn_id:
+            if self._session.takes_turns:
+                return  # turn taking numbers it and asks again when its time has come
+            turn_id = 1 + max([0, *self._unrecorded, *(r.turn_id for r in self._records)])
+            event.turn_id = turn_id
+        self._stop_turn()
+        turn = self._turn = self._session.new_turn(turn_id, event.text)
+        self._unrecorded[turn_id] = turn
+        self._started = self._shown = self._finished = False
+        self._shown_text = ""
+        self._shown_at = 0.0
+        around = self._session.around_turn(turn)
+        self._session.spawn(turn.run, lambda: self._think(turn, event.text), around)
+
+    @on(events.TurnLLMAgentStopRequested, 95)
+    def _stop(self, event: events.TurnLLMAgentStopRequested) -> None:
+        self._stop_turn()
+
+    def _stop_turn(self) -> None:
+        turn, self._turn = self._turn, None
+        self._cancel_timer()
+        self._held.clear()
+        self._paused = False
+        if turn is None:
+            return
+        turn.cancel()
+        if self._shown and not self._finished:
+            self._finished = True
+            self._post(events.LLMAgentResponseFinish(text=self._shown_text, turn_id=turn.id))
+
+    @on(events.TurnLLMAgentPauseRequested, 96)
+    def _pause(self, event: events.TurnLLMAgentPauseRequested) -> None:
+        self._paused = True
+
+    @on(events.TurnLLMAgentResumeRequested, 95)
+    def _resume(self, event: events.TurnLLMAgentResumeRequested) -> None:
+        self._paused = False
+        held, self._held = self._held, []
+        if self._turn is not None and not self._finished:
+            self._show()
+        for item in held:
+            self._post(item)
+
+    # --- the reply ------------------------------------------------------------------------------
+
+    async def _think(self, turn: Turn, text: str) -> None:
+        agent_input = AgentInput(
+            text,
+            context=self._pipeline.context,
+            turn_id=turn.id,
+            now=self._session.clock.wall(),
+        )
+        try:
+            async with aclosing(self._respond(agent_input)) as parts:  # type: ignore[type-var]
+                async for part in parts:
+                    self._take(turn, part)
+        except Exception as error:
+            log.exception("turn %d could not be answered", turn.id)
+            self._fail(turn, error)
+            return
+        self._text_over(turn)
+
+    async def _ask(self, agent_input: AgentInput) -> AsyncGenerator[ReplyPart, None]:
+        if self._guard is None:
+            raise ModelError("This server has no agent.")
+        async with self._guard.lease() as lease, aclosing(respond(lease, agent_input)) as parts:
+            async for part in parts:
+                yield part
+
+    def _take(self, turn: Turn, part: ReplyPart) -> None:
+        if turn is not self._turn:
+            return
+        if not self._started:
+            self._started = True
+            self._post(events.LLMFirstChunk(turn_id=turn.id))
+        if isinstance(part, Text):
+            self._say(turn, part)
+        elif isinstance(part, ToolCall):
+            turn.tool_calls.append(part)
+            self._tell(events.ToolCallOccurred(name=part.name, args=part.args, turn_id=turn.id))
+        elif isinstance(part, ToolResult):
+            turn.tool_results.append(part)
+        elif isinstance(part, SpeechChunk):
+            self._post(events.TurnTTSStartRequested(turn_id=turn.id))
+            self._post(events.TurnTTSTextAppendRequested(reason="llm", chunk=part))
+
+    def _say(self, turn: Turn, part: Text) -> None:
+        if not part.text:
+            return
+        first = not turn.reply
+        turn.reply += part.text
+        self._show_soon()
+        if first:
+            self._post(events.TurnTTSStartRequested(turn_id=turn.id))
+        self._post(
+            events.TurnTTSTextAppendRequested(
+                text=part.text, reason="llm", spoken=part.spoken, lang=part.lang
+            )
+        )
+
+    def _text_over(self, turn: Turn) -> None:
+        if turn is not self._turn:
+            return
+        self._finish(turn)
+        # Also when nothing was said: the voice then reports that the reply is over.
+        self._post(events.TurnTTSStartRequested(turn_id=turn.id))
+        self._post(events.TurnTTSFlushRequested())
+        self._post(events.ReplyTextOver(turn_id=turn.id, text=turn.reply))
+
+    def _fail(self, turn: Turn, error: Exception) -> None:
+        if turn is not self._turn:
+            return
+        turn.outcome = "failed"
+        self._post(
+            events.ErrorOccurred(
+                error_type="llm_stream_error",
+                error_message=(
+                    str(error) if isinstance(error, ModelError) else "The agent failed to answer."
+                ),
+                component="llm_agent",
+            )
+        )
+        self._finish(turn)
+        self._post(events.ReplyFailed(turn_id=turn.id, stage="agent"))
+
+    # --- what the client sees -------------------------------------------------------------------
+
+    def _show_soon(self) -> None:
+        """The first text at once, then at most one update each interval."""
+        if self._paused or self._timer is not None:
+            return
+        loop = asyncio.get_running_loop()
+        wait = self._shown_at + self._interval_s - loop.time()
+        if not self._shown or wait <= 0:
+            self._show()
+        else:
+            self._timer = loop.call_later(wait, self._show_later)
+
+    def _show_later(self) -> None:
+        self._timer = None
+        self._show()
+
+    def _show(self) -> None:
+        turn = self._turn
+        if turn is None or self._paused or turn.reply == self._shown_text:
+            return
+        self._shown = True
+        self._shown_text = turn.reply
+        self._shown_at = asyncio.get_running_loop().time()
+        self._post(events.LLMAgentResponseUpdate(text=turn.reply, turn_id=turn.id))
+
+    def _finish(self, turn: Turn) -> None:
+        self._cancel_timer()
+        if not turn.reply or self._finished:
+            return
+        self._finished = True
+        if self._paused:
+            self._held.append(events.LLMAgentResponseUpdate(text=turn.reply, turn_id=turn.id))
+        else:
+            self._show()
+        self._tell(events.LLMAgentResponseFinish(text=turn.reply, turn_id=turn.id))
+
+    def _tell(self, event: events.BaseEvent) -> None:
+        if self._paused:
+            self._held.append(event)
+        else:
+            self._post(event)
+
+    def _post(self, event: events.BaseEvent) -> None:
+        self.event_bus.post(event)
+
+    def _cancel_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    # --- the record -----------------------------------------------------------------------------
+
+    @on(events.ReplyOver, 90)
+    def _reply_over(self, event: events.ReplyOver) -> None:
+        turn = self._unrecorded.pop(event.turn_id, None)
+        if turn is None:
+            return
+        outcome = "failed" if turn.outcome == "failed" else event.outcome
+        record = TurnRecord(
+            turn_id=turn.id,
+            user=turn.user,
+            reply=turn.reply,
+            heard=event.heard,
+            outcome=outcome,  # type: ignore[arg-type]
+            estimated=event.estimated,
+            tool_calls=tuple(turn.tool_calls),
+            tool_results=tuple(turn.tool_results),
+        )
+        turn.end(record.outcome)
+        self._records.append(record)
+        if self._guard is not None:
+            self._guard.model.commit(record)
+
+    def _clone(self, agent: Agent) -> Agent:
+        """A fresh agent that knows the conversation so far."""
+        fresh = agent.clone()
+        for record in self._records:
+            fresh.commit(record)
+        return fresh
+
+    async def shutdown(self) -> None:
+        self._stop_turn()

@@ -1,0 +1,342 @@
+"""The voice: owns the synthesiser's clone, the `speak` stage, and the playback at the client."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from xtalk import events
+from xtalk.audio import RATE_OUT, AudioFrame, Resampler
+from xtalk.bus import EventBus, Manager
+from xtalk.calls import synthesize
+from xtalk.errors import ModelError
+from xtalk.pipeline import Pipeline
+from xtalk.playback import Playback, PlaybackConfig
+from xtalk.speech.interfaces import TTS, Sentence, SpeechChunk
+from xtalk.turn import Turn
+
+if TYPE_CHECKING:
+    from xtalk.session import Session
+
+__all__ = ["SPEEDS", "TTSManager"]
+
+log = logging.getLogger("xtalk.tts")
+
+SPEEDS = (0.5, 1.5)
+GATE = "user"
+
+on = Manager.event_handler
+
+
+class TTSManager(Manager):
+    """Obeys `TurnTTS*Requested` and the changes of voice, emotion and speed.
+
+    It is the sink of the session's turns: what they synthesise goes through the playback, and
+    what the playback decides to send is posted, in order.
+    """
+
+    def __init__(
+        self,
+        event_bus: EventBus,
+        pipeline: Pipeline,
+        config: dict[str, Any],
+        session: Session,
+    ) -> None:
+        self.event_bus = event_bus
+        self._session = session
+        self._now = session.clock.now
+        self._tts = pipeline.get_tts_model()
+        self._controller = pipeline.get_speed_controller()
+        self._guard = None if self._tts is None else session.guard(self._tts, clone=self._clone)
+        self._stage = session.wrapped("speak", self._speak)
+        self._playback = Playback(PlaybackConfig(ahead_s=config["ahead_sec"]))
+        self._timer: asyncio.TimerHandle | None = None
+        self._room: asyncio.Future[None] | None = None
+        self._resampler = Resampler(RATE_OUT, RATE_OUT)
+        self._last: Sentence | None = None
+        self._first_sentence = False
+        self._voice: list[str] | None = None
+        self._emotion: str | list[float] | None = None
+        self._speed = 1.0
+        pipeline.context["voices"] = list(getattr(self._tts, "voices", ()) or ())
+        pipeline.context["emotions"] = list(getattr(self._tts, "emotions", ()) or ())
+
+    # --- a reply --------------------------------------------------------------------------------
+
+    @on(events.TurnLLMAgentStartRequested, 90)
+    def _turn_started(self, event: events.TurnLLMAgentStartRequested) -> None:
+        if event.turn_id:
+            self._begin(event.turn_id)
+
+    @on(events.TurnTTSStartRequested, 100)
+    def _start(self, event: events.TurnTTSStartRequested) -> None:
+        turn = self._session.turn
+        if turn is None or not turn.running:
+            # Somebody else than our agent manager wants to be heard.
+            turn = self._session.new_turn(event.turn_id or self._playback.turn_id + 1, "")
+            self._session.spawn(turn.run, None, self._session.around_turn(turn))
+        if not turn.spoken_to:
+            if not self._playback.active:
+                self._begin(turn.id)
+            turn.speak(self._stage)
+
+    def _begin(self, turn_id: int) -> None:
+        self._first_sentence = True
+        self._last = None
+        self._resampler = Resampler(RATE_OUT, RATE_OUT)
+        self._post(self._playback.begin(turn_id, self._now()))
+
+    @on(events.TurnTTSTextAppendRequested, 98)
+    def _append(self, event: events.TurnTTSTextAppendRequested) -> None:
+        turn = self._session.turn
+        if turn is None:
+            return
+        if event.chunk is not None:
+            turn.play(event.chunk)
+        else:
+            turn.say(event.text)
+
+    @on(events.TurnTTSFlushRequested, 98)
+    def _flush(self, event: events.TurnTTSFlushRequested) -> None:
+        if self._session.turn is not None:
+            self._session.turn.flush()
+
+    @on(events.TurnTTSStopRequested, 95)
+    def _stop(self, event: events.TurnTTSStopRequested) -> None:
+        turn = self._session.turn
+        if turn is not None:
+            turn.cancel()
+        self._post(self._playback.stop(self._now(), tell_client=event.tell_client))
+
+    @on(events.TurnTTSPauseRequested, 95)
+    def _pause(self, event: events.TurnTTSPauseRequested) -> None:
+        self._post(
+            self._playback.shut(
+                GATE,
+                self._now(),
+                tell_client=event.tell_client,
+                ruined=event.ruined,
+                client_timestamp=event.client_timestamp,
+            )
+        )
+
+    @on(events.TurnTTSResumeRequested, 95)
+    def _resume(self, event: events.TurnTTSResumeRequested) -> None:
+        self._post(
+            self._playback.open(
+                GATE, self._now(), tell_client=event.tell_client, restart=event.restart
+            )
+        )
+
+    @on(events.ReplyFailed, 90)
+    def _reply_failed(self, event: events.ReplyFailed) -> None:
+        turn = self._session.turn
+        if turn is not None and turn.id == event.turn_id:
+            turn.cancel()
+        self._post(self._playback.fail(self._now()))
+
+    @on(events.ReplyOver, 80)
+    def _reply_over(self, event: events.ReplyOver) -> None:
+        turn = self._session.turn
+        if turn is not None and turn.id == event.turn_id:
+            turn.end("done" if event.outcome == "done" else "interrupted")
+
+    # --- what the client reports ----------------------------------------------------------------
+
+    @on(events.TTSChunkPlayedConfirm, 90)
+    def _played(self, event: events.TTSChunkPlayedConfirm) -> None:
+        self._post(self._playback.ack(event.chunk_index, event.client_timestamp, self._now()))
+
+    @on(events.TTSPlaybackFinished, 80)
+    def _all_played(self, event: events.TTSPlaybackFinished) -> None:
+        self._post(self._playback.playback_finished(self._now()))
+
+    @on(events.ClockSyncReceived, 90)
+    def _sync(self, event: events.ClockSyncReceived) -> None:
+        round_trip_s = event.client_recv_ts - event.client_send_ts
+        if 0 <= round_trip_s < 5:
+            self._playback.rtt = round_trip_s
+
+    # --- the sink of a turn ---------------------------------------------------------------------
+
+    def sentence(self, turn: Turn) -> None:
+        if self._first_sentence:
+            self._first_sentence = False
+            self.event_bus.post(events.LLMFirstSentence(turn_id=turn.id))
+
+    async def room(self) -> None:
+        while self._playback.room_s <= 0:
+            self._room = asyncio.get_running_loop().create_future()
+            await self._room
+
+    def audio(self, chunk: SpeechChunk) -> None:
+        self._last = chunk.sentence
+        rate = chunk.audio.rate
+        if rate == RATE_OUT and self._speed == 1.0 and self._resampler.from_rate == RATE_OUT:
+            self._post(self._playback.feed(chunk, self._now()))
+            return
+        if rate != self._resampler.from_rate:
+            self._drain()
+            self._resampler = Resampler(rate, RATE_OUT)
+        self._feed(self._resampler.push(chunk.audio.pcm), chunk)
+
+    def audio_over(self) -> None:
+        self._drain()
+        self._post(self._playback.end(self._now()))
+
+    def failed(self, turn: Turn, stage: str, error: Exception) -> None:
+        turn.outcome = "failed"
+        self.event_bus.post(
+            events.ErrorOccurred(
+                error_type="tts_error",
+                error_message=(
+                    str(error) if isinstance(error, ModelError) else "Speech synthesis failed."
+                ),
+                component="tts",
+            )
+        )
+        self.event_bus.post(events.ReplyFailed(turn_id=turn.id, stage=stage))
+
+    def _feed(self, pcm: bytes, chunk: SpeechChunk) -> None:
+        if self._speed != 1.0 and self._controller is not None and not self._voice_has_speed():
+            pcm = self._controller.process(pcm, self._speed)
+        if pcm:
+            audio = AudioFrame(pcm, RATE_OUT)
+            self._post(self._playback.feed(replace(chunk, audio=audio), self._now()))
+
+    def _drain(self) -> None:
+        """What the resampler holds back belongs to the last sentence."""
+        rest = self._resampler.flush()
+        if rest:
+            tail = SpeechChunk(audio=AudioFrame(rest, RATE_OUT), sentence=self._last)
+            self._feed(rest, tail)
+
+    # --- the stage ------------------------------------------------------------------------------
+
+    async def _speak(self, sentences: AsyncIterator[Any]) -> AsyncGenerator[SpeechChunk, None]:
+        async for sentence in sentences:
+            if isinstance(sentence, SpeechChunk):
+                yield sentence
+                continue
+            if self._guard is None:
+                raise ModelError("This server has no voice.")
+            if not sentence.spoken:
+                continue
+            async with (
+                self._guard.lease() as lease,
+                aclosing(synthesize(lease, sentence.spoken)) as chunks,
+            ):
+                async for chunk in chunks:
+                    yield chunk if chunk.sentence else replace(chunk, sentence=sentence)
+
+    # --- posting, and the one timer -------------------------------------------------------------
+
+    def _post(self, happened: list[events.BaseEvent]) -> None:
+        post = self.event_bus.post
+        for event in happened:
+            post(event)
+        room = self._room
+        if room is not None and self._playback.room_s > 0:
+            self._room = None
+            if not room.done():
+                room.set_result(None)
+        self._schedule()
+
+    def _schedule(self) -> None:
+        """A timer that is too early only polls once for nothing, so a later wake keeps it."""
+        wake = self._playback.wake
+        if wake is None or (self._timer is not None and self._timer.when() <= wake):
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = asyncio.get_running_loop().call_at(wake, self._poll)
+
+    def _poll(self) -> None:
+        self._timer = None
+        self._post(self._playback.poll(self._now()))
+
+    # --- voice, emotion, speed ------------------------------------------------------------------
+
+    @on(events.ToolCallOccurred, 100)
+    def _tool(self, event: events.ToolCallOccurred) -> None:
+        args = event.args
+        if event.name == "set_voice":
+            self.event_bus.post(events.TTSVoiceChange(voice_name=str(args.get("name", ""))))
+        elif event.name == "set_emotion":
+            self.event_bus.post(events.TTSEmotionChange(emotion_name=str(args.get("name", ""))))
+        elif event.name == "set_speed":
+            self.event_bus.post(events.TTSSpeedChange(speed=float(args.get("speed", 1.0))))
+
+    @on(events.TTSVoiceChange, 100)
+    def _change_voice(self, event: events.TTSVoiceChange) -> None:
+        voice = [event.voice_name]
+        if self._apply("voice", lambda tts: tts.set_voice(voice)):
+            self._voice = voice
+            self.event_bus.post(events.TTSVoiceChanged(voice_name=event.voice_name))
+
+    @on(events.TTSEmotionChange, 100)
+    def _change_emotion(self, event: events.TTSEmotionChange) -> None:
+        emotion = event.emotion_vector or event.emotion_name
+        if self._apply("emotion", lambda tts: tts.set_emotion(emotion)):
+            self._emotion = emotion
+            self.event_bus.post(
+                events.TTSEmotionChanged(
+                    emotion_name=event.emotion_name, emotion_vector=event.emotion_vector
+                )
+            )
+
+    @on(events.TTSSpeedChange, 100)
+    def _change_speed(self, event: events.TTSSpeedChange) -> None:
+        speed = min(max(event.speed, SPEEDS[0]), SPEEDS[1])
+        if self._voice_has_speed():
+            if not self._apply("speed", lambda tts: tts.set_speed(speed)):
+                return
+        elif self._controller is None:
+            self._refuse("speed")
+            return
+        self._speed = speed
+        self.event_bus.post(events.TTSSpeedChanged(speed=speed))
+
+    def _voice_has_speed(self) -> bool:
+        return hasattr(self._tts, "set_speed")
+
+    def _apply(self, what: str, change: Any) -> bool:
+        if self._guard is None:
+            self._refuse(what)
+            return False
+        try:
+            change(self._guard.model)
+        except Exception as error:
+            # Unknown names are ordinary: the client or the agent made them up.
+            log.info("the voice refused its %s: %s", what, type(error).__name__)
+            self._refuse(what)
+            return False
+        return True
+
+    def _refuse(self, what: str) -> None:
+        self.event_bus.post(
+            events.ErrorOccurred(
+                error_type=f"{what}_not_changed",
+                error_message=f"This voice cannot change its {what} to that.",
+                component="tts",
+            )
+        )
+
+    def _clone(self, tts: TTS) -> TTS:
+        """A fresh clone that speaks as the old one did."""
+        fresh = tts.clone()
+        if self._voice is not None:
+            fresh.set_voice(self._voice)
+        if self._emotion is not None:
+            fresh.set_emotion(self._emotion)
+        if self._speed != 1.0 and hasattr(fresh, "set_speed"):
+            fresh.set_speed(self._speed)
+        return fresh
+
+    async def shutdown(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()

@@ -1,0 +1,170 @@
+"""Server-side voice activity: owns the detector and the `detect` stage.
+
+The detector gives a probability per frame; this turns it into starts, candidates of an end, and
+ends. A model that is not inline runs in a thread, on all that has gathered since its last call.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from xtalk.audio import AudioFrame, Framer
+from xtalk.bus import EventBus, Manager
+from xtalk.events import SpeechCandidate, VADSpeechEnd, VADSpeechStart
+from xtalk.pipeline import Pipeline
+from xtalk.speech.interfaces import VAD, Speech
+from xtalk.stages import Detect
+from xtalk.threads import Guard
+
+if TYPE_CHECKING:
+    from xtalk.session import Session
+
+__all__ = ["Endpointer", "VADManager"]
+
+HYSTERESIS = 0.15  # speech goes on until the probability is this far below the threshold
+CANDIDATE_MS = 120.0
+
+
+class Endpointer:
+    """Probabilities in, `Speech` events out. Times are counted in audio, not on a clock.
+
+    Speech begins when `min_speech_ms` of frames over the threshold lie in a row, but for gaps
+    of two frames; it ends after `silence_ms` below it.
+    """
+
+    def __init__(
+        self, *, threshold: float, min_speech_ms: float, silence_ms: float, frame_ms: float
+    ) -> None:
+        self._threshold = threshold
+        self._min_speech_ms = min_speech_ms
+        self._silence_ms = silence_ms
+        self._frame_ms = frame_ms
+        self.speaking = False
+        self._voiced_ms = 0.0
+        self._quiet_ms = 0.0
+
+    def feed(self, probability: float, at: float) -> Speech | None:
+        if probability >= self._threshold:
+            self._voiced_ms += self._frame_ms
+            self._quiet_ms = 0.0
+        elif not self.speaking or probability < self._threshold - HYSTERESIS:
+            self._quiet_ms += self._frame_ms
+        if not self.speaking:
+            if self._quiet_ms > 2 * self._frame_ms:
+                self._voiced_ms = 0.0
+            if self._voiced_ms < self._min_speech_ms:
+                return None
+            self.speaking = True
+            self._quiet_ms = 0.0
+            return Speech(kind="start", at=at, probability=probability)
+        if self._quiet_ms >= self._silence_ms:
+            self.speaking = False
+            self._voiced_ms = self._quiet_ms = 0.0
+            return Speech(kind="end", at=at, probability=probability)
+        if CANDIDATE_MS <= self._quiet_ms < CANDIDATE_MS + self._frame_ms:
+            return Speech(kind="candidate_end", at=at, probability=probability)
+        return None
+
+
+class _Detector:
+    """The model and the endpointer in the stage's push shape."""
+
+    def __init__(self, vad: VAD, endpointer: Endpointer, now: Callable[[], float]) -> None:
+        self.vad = vad
+        self._endpointer = endpointer
+        self._now = now
+        self._framer = Framer(vad.frame_samples)
+
+    def push(self, frame: AudioFrame) -> Sequence[Speech]:
+        found = []
+        for piece in self._framer.push(frame.pcm):
+            speech = self._endpointer.feed(self.vad.speech_probability(piece), self._now())
+            if speech is not None:
+                found.append(speech)
+        return found
+
+    def flush(self) -> Sequence[Speech]:
+        return ()
+
+
+class VADManager(Manager):
+    """Posts what the server's own ear hears; idle without a model, or when only clients mark."""
+
+    def __init__(
+        self,
+        event_bus: EventBus,
+        pipeline: Pipeline,
+        config: dict[str, Any],
+        session: Session,
+    ) -> None:
+        self.event_bus = event_bus
+        self._session = session
+        vad = pipeline.get_vad_model()
+        self.active = vad is not None and config["vad_source"] != "client"
+        self._lane: deque[AudioFrame] = deque()
+        self._wake: asyncio.Future[None] | None = None
+        self._running = False
+        self._guard: Guard[Any] | None = None
+        if not self.active or vad is None:
+            return
+        endpointer = Endpointer(
+            threshold=config["vad_threshold"],
+            min_speech_ms=config["vad_min_speech_ms"],
+            silence_ms=config["vad_redemption_ms"],
+            frame_ms=1000 * vad.frame_samples / 16_000,
+        )
+        self._stage: Detect = session.wrapped(
+            "detect", _Detector(vad, endpointer, session.clock.now)
+        )
+        if not getattr(vad, "inline", True):
+            self._guard = Guard(self._stage, clone=lambda stage: stage)
+
+    def push(self, frame: AudioFrame) -> None:
+        if not self.active:
+            return
+        if self._guard is None:
+            self._tell(self._stage.push(frame))
+            return
+        self._lane.append(frame)
+        if not self._running:
+            self._running = True
+            self._session.spawn(self._work)
+        elif self._wake is not None and not self._wake.done():
+            self._wake.set_result(None)
+
+    async def _work(self) -> None:
+        assert self._guard is not None
+        while True:
+            while self._lane:
+                frames = list(self._lane)
+                self._lane.clear()
+                gathered = AudioFrame(b"".join(f.pcm for f in frames), frames[0].rate)
+                async with self._guard.lease() as lease:
+                    self._tell(await lease.run(lease.model.push, gathered))
+            self._wake = asyncio.get_running_loop().create_future()
+            await self._wake
+
+    def _tell(self, found: Sequence[Speech]) -> None:
+        for speech in found:
+            if speech.kind == "start":
+                self.event_bus.post(
+                    VADSpeechStart(
+                        source="server",
+                        confidence=speech.probability,
+                        speech_probability=speech.probability,
+                    )
+                )
+            elif speech.kind == "end":
+                self.event_bus.post(
+                    VADSpeechEnd(source="server", speech_probability=speech.probability)
+                )
+            else:
+                self.event_bus.post(
+                    SpeechCandidate(silence_ms=CANDIDATE_MS, speech_probability=speech.probability)
+                )
+
+    async def shutdown(self) -> None:
+        self._lane.clear()

@@ -1,0 +1,244 @@
+"""The blueprint of sessions, and the host that lets connections in and keeps them.
+
+Service   what every session is made of: pipeline, managers, changes to their handlers
+Host      the sessions that live in this process
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import anyio
+
+from xtalk.bus import Manager, Override
+from xtalk.calls import close_model
+from xtalk.events import BaseEvent
+from xtalk.limiter import SessionLimiter
+from xtalk.managers.agent import LLMAgentManager
+from xtalk.managers.asr import ASRManager
+from xtalk.managers.enhancer import EnhancerManager
+from xtalk.managers.latency import LatencyManager
+from xtalk.managers.tts import TTSManager
+from xtalk.managers.turn_taking import TurnTakingManager
+from xtalk.managers.vad import VADManager
+from xtalk.pipeline import Pipeline
+from xtalk.session import Clock, Session, models_of
+from xtalk.settings import ServiceConfig
+from xtalk.threads import run_in_thread
+from xtalk.transport import StarletteTransport, Transport, as_transport
+from xtalk.wire import messages
+from xtalk.wire.protocol import ServerProtocol
+
+if TYPE_CHECKING:
+    from xtalk.plugins import Plugins
+
+__all__ = ["DefaultService", "Host", "Service"]
+
+log = logging.getLogger("xtalk.service")
+
+SHUTDOWN_S = 10.0
+
+
+class Service:
+    """A blueprint: it is never alive itself, `open` makes a session from it."""
+
+    MANAGER_CLASSES: ClassVar[tuple[type[Manager], ...]] = ()
+
+    def __init__(
+        self,
+        *,
+        pipeline: Pipeline,
+        service_config: Mapping[str, Any] | None = None,
+        manager_classes: list[type[Manager]] | None = None,
+    ) -> None:
+        self.pipeline = pipeline
+        self.service_config = ServiceConfig.model_validate(dict(service_config or {})).as_dict()
+        chosen = self.MANAGER_CLASSES if manager_classes is None else manager_classes
+        self.manager_classes: list[type[Manager]] = list(chosen)
+        self._overrides: dict[type, list[Override]] = {}
+
+    def register_manager(self, manager_class: type[Manager]) -> None:
+        """Add a manager to every session to come; a subclass takes its base's place."""
+        for index, known in enumerate(self.manager_classes):
+            if manager_class is known:
+                return
+            if issubclass(manager_class, known):
+                self.manager_classes[index] = manager_class
+                return
+        self.manager_classes.append(manager_class)
+
+    def unregister_manager(self, manager_class: type[Manager]) -> None:
+        """Leave a manager out of every session to come."""
+        if manager_class not in self.manager_classes:
+            raise ValueError(f"{manager_class.__name__} is not registered")
+        self.manager_classes.remove(manager_class)
+
+    def subscribe_event(
+        self,
+        *,
+        event_listener_cls: type,
+        event_type: type[BaseEvent] | str,
+        method_or_handler: str | Callable[..., Any],
+        priority: int = 0,
+        enabled_if: Callable[[Any], bool] | None = None,
+    ) -> None:
+        """Add a handler to every listener of exactly this class.
+
+        A method's name, a callable of `(event)`, or one of `(listener, event)`.
+        """
+        override = Override(_type(event_type), None, method_or_handler, priority, enabled_if)
+        self._overrides.setdefault(event_listener_cls, []).append(override)
+
+    def unsubscribe_event(
+        self,
+        *,
+        event_listener_cls: type,
+        event_type: type[BaseEvent] | str,
+        method_name: str | None = None,
+    ) -> None:
+        """Take the decorated handlers of this class for this event away, or the named one."""
+        override = Override(_type(event_type), method_name)
+        self._overrides.setdefault(event_listener_cls, []).append(override)
+
+    def clone(self) -> Service:
+        """Another blueprint with the same pipeline and its own lists."""
+        twin = type(self)(
+            pipeline=self.pipeline,
+            service_config=self.service_config,
+            manager_classes=list(self.manager_classes),
+        )
+        twin._overrides = {cls: list(changes) for cls, changes in self._overrides.items()}
+        return twin
+
+    def open(
+        self,
+        transport: Transport,
+        *,
+        pipeline: Pipeline | None = None,
+        plugins: Plugins | None = None,
+        clock: Clock | None = None,
+    ) -> Session:
+        """A session on this connection, with a pipeline of its own (a clone unless given)."""
+        return Session(
+            transport=transport,
+            pipeline=pipeline or self.pipeline.clone(),
+            prototype=self.pipeline,
+            config=dict(self.service_config),
+            manager_classes=self.manager_classes,
+            overrides=self._overrides,
+            plugins=plugins,
+            clock=clock,
+        )
+
+
+class DefaultService(Service):
+    """The service with every manager that core has."""
+
+    MANAGER_CLASSES: ClassVar[tuple[type[Manager], ...]] = (
+        ASRManager,
+        LLMAgentManager,
+        TTSManager,
+        TurnTakingManager,
+        LatencyManager,
+        VADManager,
+        EnhancerManager,
+    )
+
+
+class Host:
+    """The sessions of this process."""
+
+    def __init__(
+        self,
+        service: Service,
+        limiter: SessionLimiter | None = None,
+        plugins: Plugins | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        self.service = service
+        self.limiter = limiter or SessionLimiter()
+        self.plugins = plugins
+        self.sessions: dict[str, Session] = {}
+        self._clock = clock or Clock()
+        self._empty: anyio.Event | None = None
+
+    def set_limit(self, max_sessions: int) -> None:
+        """How many sessions may live at once; 0 or less for as many as come."""
+        self.limiter.set_limit(max_sessions)
+
+    async def connect(self, connection: Any) -> None:
+        """The whole life of one connection: a Starlette WebSocket or a Transport.
+
+        Never raises for what goes wrong inside the session: that is logged, and the client sees
+        close code 1011.
+        """
+        transport = as_transport(connection)
+        if isinstance(transport, StarletteTransport):
+            await transport.accept()
+        try:
+            async with self.limiter.slot(transport, self._clock.wall_ms) as slot:
+                if slot is not None:
+                    await self._serve(transport, slot.kept)
+        except ConnectionError:
+            log.debug("a client left before its session began")
+
+    async def _serve(self, transport: Transport, kept: list[str | bytes]) -> None:
+        session: Session | None = None
+        try:
+            # Cloning a pipeline may connect or load, so it does not happen on the loop.
+            pipeline = await run_in_thread(self.service.pipeline.clone)
+            session = self.service.open(
+                transport, pipeline=pipeline, plugins=self.plugins, clock=self._clock
+            )
+            self.sessions[session.id] = session
+            await session.run(kept)
+        except Exception:
+            log.exception("session %s failed", session.id if session else "(not yet open)")
+            await _apologise(transport)
+        finally:
+            if session is not None:
+                self.sessions.pop(session.id, None)
+            if not self.sessions and self._empty is not None:
+                self._empty.set()
+
+    async def shutdown(self, code: int = 1001, reason: str = "the server is going down") -> None:
+        """End every session; returns when they have ended, after 10 s at the latest."""
+        self._empty = anyio.Event()
+        for session in list(self.sessions.values()):
+            session.close(code, reason)
+        if self.sessions:
+            with anyio.move_on_after(SHUTDOWN_S):
+                await self._empty.wait()
+
+    @asynccontextmanager
+    async def lifespan(self, xtalk: object) -> AsyncIterator[None]:
+        """The life of the process: the plugins' contexts, the models that sessions share."""
+        shared = models_of(self.service.pipeline)
+        async with AsyncExitStack() as stack:
+            if self.plugins is not None:
+                for _, context in self.plugins.call("xtalk_lifespan", xtalk=xtalk):
+                    if context is not None:
+                        await stack.enter_async_context(context)
+            for model in shared:
+                stack.push_async_callback(close_model, model)
+            try:
+                yield
+            finally:
+                await self.shutdown()
+
+
+async def _apologise(transport: Transport) -> None:
+    try:
+        await transport.send(
+            ServerProtocol().send(messages.Error(message="The server failed to run this session."))
+        )
+    except ConnectionError:
+        return
+    await transport.close(1011, "Internal server error")
+
+
+def _type(event: type[BaseEvent] | str) -> str:
+    return event if isinstance(event, str) else event.TYPE

@@ -1,0 +1,1 @@
+"""The managers under the import paths of the original."""

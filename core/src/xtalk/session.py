@@ -1,0 +1,446 @@
+"""One connection, alive: its task group, its bus, its models and the two ends of its wire."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+import time
+import uuid
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+
+import anyio
+from anyio.abc import TaskGroup
+
+from xtalk import events
+from xtalk.audio import AudioFrame
+from xtalk.bus import EventBus, Manager, Override
+from xtalk.calls import close_model, open_model
+from xtalk.managers.asr import ASRManager
+from xtalk.managers.enhancer import EnhancerManager
+from xtalk.managers.input_gateway import InputGateway
+from xtalk.managers.output_gateway import OutputGateway
+from xtalk.managers.tts import TTSManager
+from xtalk.managers.turn_taking import TurnTakingManager
+from xtalk.managers.vad import VADManager
+from xtalk.pipeline import Pipeline
+from xtalk.stages import wrap
+from xtalk.threads import Guard
+from xtalk.transport import Transport
+from xtalk.turn import Turn
+from xtalk.wire import messages
+from xtalk.wire.protocol import ServerProtocol
+
+if TYPE_CHECKING:
+    from xtalk.plugins import Plugins
+
+__all__ = ["Clock", "Session", "SessionView", "StateKey"]
+
+log = logging.getLogger("xtalk.session")
+
+M = TypeVar("M", bound=Manager)
+T = TypeVar("T")
+
+OUTBOX_LIMIT = 8 * 1024 * 1024  # bytes; a client that does not read loses its session
+SHUTDOWN_S = 5.0
+FLUSH_S = 1.0
+
+
+class Clock:
+    """The one clock of a session. Only stamps on the wire and agents see wall-clock time."""
+
+    def now(self) -> float:
+        """Seconds on the event loop's clock."""
+        return asyncio.get_running_loop().time()
+
+    def wall(self) -> datetime:
+        """The time of day, with its zone."""
+        return datetime.now().astimezone()
+
+    def wall_ms(self) -> int:
+        """Milliseconds since 1970, as browsers count them."""
+        return int(time.time() * 1000)
+
+
+class StateKey(Generic[T]):
+    """A typed key of `session.state`; each plugin makes its own."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+
+class SessionView(Protocol):
+    """What plugins see of a session."""
+
+    @property
+    def id(self) -> str: ...
+
+    @property
+    def config(self) -> Mapping[str, Any]: ...
+
+    @property
+    def pipeline(self) -> Pipeline: ...
+
+    @property
+    def clock(self) -> Clock: ...
+
+    @property
+    def log(self) -> logging.LoggerAdapter[logging.Logger]: ...
+
+    @property
+    def state(self) -> dict[StateKey[Any], Any]: ...
+
+    def spawn(self, function: Callable[..., Awaitable[Any]], *args: Any) -> None:
+        """Run a coroutine for as long as the session lives; a crash is logged, no more."""
+
+    def post(self, event: events.BaseEvent) -> None:
+        """Post an event on the session's bus."""
+
+    def subscribe(
+        self, event: type[events.BaseEvent], handler: Callable[..., Any], priority: int = 0
+    ) -> None:
+        """Listen to the session's bus."""
+
+
+class Session:
+    """One connection. `run` lives as long as it does; everything it starts ends with it."""
+
+    def __init__(
+        self,
+        *,
+        transport: Transport,
+        pipeline: Pipeline,
+        prototype: Pipeline,
+        config: dict[str, Any],
+        manager_classes: Iterable[type[Manager]],
+        overrides: Mapping[type, Iterable[Override]] | None = None,
+        plugins: Plugins | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        self.id = str(uuid.uuid4())
+        self.config = config
+        self.pipeline = pipeline
+        self.clock = clock or Clock()
+        self.log = logging.LoggerAdapter(log, {"session_id": self.id})
+        self.state: dict[StateKey[Any], Any] = {}
+        self.protocol = ServerProtocol()
+        self.turn: Turn | None = None
+        self.bus = EventBus(session_id=self.id, clock=self.clock.now, overrides=overrides)
+        self.managers: list[Manager] = []
+        self._transport = transport
+        self._prototype = prototype
+        self._manager_classes = list(manager_classes)
+        self._plugins = plugins
+        self._tasks: TaskGroup | None = None
+        self._reading: anyio.CancelScope | None = None
+        self._outbox: list[str | bytes] = []
+        self._outbox_bytes = 0
+        self._wake: asyncio.Future[None] | None = None
+        self._sending = False
+        self._gone = False
+        self._sent_all: asyncio.Future[None] | None = None
+        self._close: tuple[int, str] = (1000, "")
+        self._last_heard = 0.0
+
+    # --- life -----------------------------------------------------------------------------------
+
+    async def run(self, first: Iterable[str | bytes] = ()) -> None:
+        """Talk until the client is gone. `first` is what it sent while it was queued."""
+        self.send(messages.SessionInfo(session_id=self.id))
+        async with AsyncExitStack() as around:
+            for context in self._contexts("xtalk_session"):
+                await around.enter_async_context(context)
+            async with anyio.create_task_group() as tasks:
+                self._tasks = tasks
+                tasks.start_soon(self._write)
+                try:
+                    await self._open()
+                    with anyio.CancelScope() as self._reading:
+                        for item in first:
+                            self._receive(item)
+                        await self._read()
+                finally:
+                    with anyio.CancelScope(shield=True):
+                        await self._end()
+                    tasks.cancel_scope.cancel()
+
+    def close(self, code: int = 1000, reason: str = "") -> None:
+        """End the session; `run` returns soon."""
+        self._close = (code, reason)
+        if self._reading is not None:
+            self._reading.cancel()
+
+    async def _open(self) -> None:
+        async with anyio.create_task_group() as opening:
+            for model in self._own_models():
+                opening.start_soon(open_model, model)
+        self._build()
+        self._offer_tools()
+
+    def _build(self) -> None:
+        gateways: list[type[Manager]] = [InputGateway, OutputGateway]
+        classes = [*self._manager_classes]
+        for _, found in self._hook("xtalk_managers", pipeline=self.pipeline, config=self.config):
+            classes.extend(found)
+        for cls in [*classes, *(g for g in gateways if not _covered(g, classes))]:
+            self.managers.append(self._construct(cls))
+        self._input = self._need(InputGateway)
+        self._enhancer = self.find(EnhancerManager)
+        self._vad = self.find(VADManager)
+        self._asr = self.find(ASRManager)
+        turn_taking = self.find(TurnTakingManager)
+        self._dialogue = turn_taking.dialogue if turn_taking else None
+        idle_s = float(self.config["idle_timeout_sec"])
+        if idle_s > 0:
+            self.spawn(self._watch_idle, idle_s)
+
+    def _construct(self, cls: type[Manager]) -> Manager:
+        """Call a manager's constructor with those of our keywords that it names."""
+        offered = {
+            "event_bus": self.bus,
+            "session_id": self.id,
+            "pipeline": self.pipeline,
+            "config": self.config,
+            "session": self,
+        }
+        parameters = inspect.signature(cls.__init__).parameters.values()
+        if any(p.kind is p.VAR_KEYWORD for p in parameters):
+            return cls(**offered)
+        names = {p.name for p in parameters}
+        return cls(**{name: value for name, value in offered.items() if name in names})
+
+    def _offer_tools(self) -> None:
+        agent = self.pipeline.get_agent()
+        for name, tools in self._hook("xtalk_tools", session=self):
+            tools = list(tools)
+            if tools and agent is not None:
+                agent.add_tools(tools)
+                log.debug("%s offered %d tools", name, len(tools))
+
+    async def _end(self) -> None:
+        self.bus.post(events.ConversationEnded(reason="disconnected"))
+        with anyio.move_on_after(FLUSH_S):
+            await self._flush()
+        with anyio.move_on_after(SHUTDOWN_S) as limit:
+            async with anyio.create_task_group() as ending:
+                for manager in self.managers:
+                    ending.start_soon(self._shut_down, manager)
+            await self.bus.shutdown()
+        if limit.cancelled_caught:
+            log.error("session %s: managers took more than %.0f s to end", self.id, SHUTDOWN_S)
+        with anyio.move_on_after(SHUTDOWN_S):
+            async with anyio.create_task_group() as closing:
+                for model in self._own_models():
+                    closing.start_soon(self._close_model, model)
+        await self._transport.close(*self._close)
+
+    async def _shut_down(self, manager: Manager) -> None:
+        try:
+            await manager.shutdown()
+        except Exception:
+            log.exception("%s failed to shut down", type(manager).__name__)
+
+    async def _close_model(self, model: object) -> None:
+        try:
+            await close_model(model)
+        except Exception:
+            log.exception("%s failed to close", type(model).__name__)
+
+    def _own_models(self) -> list[object]:
+        """The models that are this session's alone."""
+        shared = {id(model) for model in models_of(self._prototype)}
+        return [model for model in models_of(self.pipeline) if id(model) not in shared]
+
+    async def _watch_idle(self, idle_s: float) -> None:
+        self._last_heard = self.clock.now()
+        while True:
+            left = self._last_heard + idle_s - self.clock.now()
+            if left <= 0:
+                break
+            await anyio.sleep(left)
+        self.send(messages.Error(message=f"Nothing was heard for {idle_s:g} s; good-bye."))
+        self.close(1000, "idle")
+
+    # --- in -------------------------------------------------------------------------------------
+
+    async def _read(self) -> None:
+        receive = self._transport.receive
+        while (item := await receive()) is not None:
+            self._receive(item)
+
+    def _receive(self, item: str | bytes) -> None:
+        self._last_heard = self.clock.now()
+        frame = self._input.receive(item)
+        if frame is not None and frame.pcm:
+            self.hear(frame)
+
+    def hear(self, frame: AudioFrame) -> None:
+        """Raw audio of the microphone, on its way by plain calls."""
+        if self._dialogue is not None:
+            self._dialogue.last_frame = self._last_heard
+        if self.bus.has(events.AudioFrameReceived):
+            self.bus.post(events.AudioFrameReceived(audio_data=frame.pcm))
+        if self._enhancer is not None:
+            self._enhancer.push(frame)
+        else:
+            self.hear_clean(frame)
+
+    def hear_clean(self, frame: AudioFrame) -> None:
+        """Audio behind the enhancer: first the detector, then the taps, then the recogniser."""
+        if self._vad is not None:
+            self._vad.push(frame)
+        if self.bus.has(events.EnhancedAudioFrameReceived):
+            self.bus.post(events.EnhancedAudioFrameReceived(audio_data=frame.pcm))
+        if self._asr is not None:
+            self._asr.push(frame)
+
+    def after_audio(self, call: Callable[[], None]) -> None:
+        """Run a call behind all audio that has arrived; at once when no lane stands between."""
+        if self._enhancer is not None:
+            self._enhancer.after(call)
+        else:
+            call()
+
+    # --- out ------------------------------------------------------------------------------------
+
+    def send(self, message: Any) -> None:
+        """Put a message into the outbox; never waits for the network."""
+        if self._gone:
+            return
+        items = self.protocol.send(message)
+        self._outbox.extend(items)
+        self._outbox_bytes += sum(map(len, items))
+        if self._outbox_bytes > OUTBOX_LIMIT:
+            self._leave(1008, "the client does not read")
+        elif self._wake is not None and not self._wake.done():
+            self._wake.set_result(None)
+
+    async def _write(self) -> None:
+        while True:
+            if not self._outbox:
+                self._wake = asyncio.get_running_loop().create_future()
+                if self._sent_all is not None:
+                    self._sent_all.set_result(None)
+                    self._sent_all = None
+                await self._wake
+                continue
+            items, self._outbox, self._outbox_bytes = self._outbox, [], 0
+            self._sending = True
+            try:
+                await self._transport.send(items)
+            except ConnectionError:
+                self._leave(*self._close)
+                return
+            finally:
+                self._sending = False
+
+    def _leave(self, code: int, reason: str) -> None:
+        """The client takes nothing more: end the session without another word."""
+        self._gone = True
+        self._outbox.clear()
+        self.close(code, reason)
+
+    async def _flush(self) -> None:
+        """Wait until the client has been sent everything, or is gone."""
+        if (self._outbox or self._sending) and not self._gone:
+            self._sent_all = asyncio.get_running_loop().create_future()
+            await self._sent_all
+
+    # --- what managers and plugins use ----------------------------------------------------------
+
+    def spawn(self, function: Callable[..., Awaitable[Any]], *args: Any) -> None:
+        """Run a coroutine for as long as the session lives; a crash is logged, no more."""
+        if self._tasks is None:
+            raise RuntimeError("the session has not started")
+        self._tasks.start_soon(self._run, function, args)
+
+    async def _run(self, function: Callable[..., Awaitable[Any]], args: tuple[Any, ...]) -> None:
+        try:
+            await function(*args)
+        except Exception:
+            name = getattr(function, "__qualname__", repr(function))
+            log.exception("session %s: %s failed", self.id, name)
+
+    def post(self, event: events.BaseEvent) -> None:
+        self.bus.post(event)
+
+    def subscribe(
+        self, event: type[events.BaseEvent], handler: Callable[..., Any], priority: int = 0
+    ) -> None:
+        self.bus.subscribe(event, handler, priority)
+
+    def find(self, cls: type[M]) -> M | None:
+        """The first manager of that class, if the session has one."""
+        return next((m for m in self.managers if isinstance(m, cls)), None)
+
+    def _need(self, cls: type[M]) -> M:
+        manager = self.find(cls)
+        assert manager is not None
+        return manager
+
+    @property
+    def takes_turns(self) -> bool:
+        """Whether turn taking gives the turns their numbers."""
+        return self.find(TurnTakingManager) is not None
+
+    def new_turn(self, turn_id: int, user: str) -> Turn:
+        """The turn that is live from now on."""
+        sink = self.find(TTSManager)
+        if sink is None:
+            raise RuntimeError("a turn needs a TTSManager to speak through")
+        self.turn = Turn(turn_id, user=user, sink=sink)
+        return self.turn
+
+    def around_turn(self, turn: Turn) -> list[AbstractAsyncContextManager[object]]:
+        return self._contexts("xtalk_turn", turn=turn)
+
+    def guard(self, model: Any, clone: Callable[[Any], Any] | None = None) -> Guard[Any]:
+        """One caller at a time inside a model of this session."""
+        return Guard(
+            model,
+            clone=clone or (lambda model: model.clone()),
+            patience_s=self.config["clone_patience_sec"],
+            retire=lambda model: self.spawn(self._close_model, model),
+        )
+
+    def wrapped(self, stage_name: str, stage: T) -> T:
+        """A stage inside the wrappers that the plugins have for it."""
+        found = self._hook(f"xtalk_wrap_{stage_name}", session=self)
+        return wrap(stage, [wrapper for _, wrapper in found if wrapper is not None])
+
+    def _contexts(self, hook: str, **arguments: Any) -> list[AbstractAsyncContextManager[object]]:
+        found = self._hook(hook, session=self, **arguments)
+        return [context for _, context in found if context is not None]
+
+    def _hook(self, name: str, **arguments: Any) -> list[tuple[Any, Any]]:
+        return [] if self._plugins is None else self._plugins.call(name, **arguments)
+
+
+def _covered(gateway: type[Manager], classes: Iterable[type[Manager]]) -> bool:
+    return any(issubclass(cls, gateway) for cls in classes)
+
+
+_GETTERS = (
+    "get_asr_model",
+    "get_tts_model",
+    "get_agent",
+    "get_vad_model",
+    "get_turn_detector",
+    "get_enhancer_model",
+    "get_speaker_encoder",
+    "get_captioner_model",
+    "get_punt_restorer_model",
+    "get_caption_rewriter_model",
+    "get_thought_rewriter_model",
+    "get_speed_controller",
+    "get_embeddings_model",
+)
+
+
+def models_of(pipeline: Pipeline) -> list[object]:
+    """Every model in a pipeline."""
+    models = (getattr(pipeline, getter)() for getter in _GETTERS)
+    return [model for model in models if model is not None]

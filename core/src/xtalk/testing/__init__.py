@@ -1,0 +1,1 @@
+"""What tests of xtalk, and of its plugins, are made of."""

@@ -1,0 +1,294 @@
+"""The one place that starts threads: blocking calls, blocking iterators, and a guard per model.
+
+A call that was given up keeps its thread until it returns: nothing can stop it. So the thread,
+not the task, gives the model back, and threads are daemons, so that a stuck backend does not
+hold the process. `in_flight` tells a virtual clock that real work is under way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
+from contextlib import aclosing, asynccontextmanager
+from typing import Any, Generic, TypeVar
+
+from xtalk.errors import ModelBusy
+
+__all__ = ["Guard", "Lease", "in_flight", "iterate_in_thread", "run_in_thread"]
+
+T = TypeVar("T")
+M = TypeVar("M")
+
+THREAD_LIMIT = 64
+BUFFERED_ITEMS = 16
+
+
+class _Pool:
+    """Daemon threads that wait for work; a new one starts only when none is idle."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._jobs: deque[Callable[[], None]] = deque()
+        self._ready = threading.Condition()
+        self._idle = 0
+        self._threads = 0
+
+    def submit(self, job: Callable[[], None]) -> None:
+        with self._ready:
+            self._jobs.append(job)
+            if self._idle >= len(self._jobs) or self._threads >= self._limit:
+                self._ready.notify()
+                return
+            self._threads += 1
+        threading.Thread(target=self._work, name="xtalk-model", daemon=True).start()
+
+    def _work(self) -> None:
+        while True:
+            with self._ready:
+                self._idle += 1
+                while not self._jobs:
+                    self._ready.wait()
+                self._idle -= 1
+                job = self._jobs.popleft()
+            job()
+
+
+_pool = _Pool(THREAD_LIMIT)
+_flying: dict[int, int] = {}
+
+
+def in_flight(loop: asyncio.AbstractEventLoop) -> int:
+    """How many calls in threads somebody on this loop still waits for."""
+    return _flying.get(id(loop), 0)
+
+
+def _fly(loop: asyncio.AbstractEventLoop, by: int) -> None:
+    count = _flying.get(id(loop), 0) + by
+    if count:
+        _flying[id(loop)] = count
+    else:
+        _flying.pop(id(loop), None)
+
+
+def _tell(loop: asyncio.AbstractEventLoop, callback: Callable[[], None]) -> None:
+    """Call back on the loop; a loop that has closed meanwhile needs no answer."""
+    try:
+        loop.call_soon_threadsafe(callback)
+    except RuntimeError:
+        if not loop.is_closed():
+            raise
+
+
+async def run_in_thread(
+    function: Callable[..., T],
+    /,
+    *args: Any,
+    on_return: Callable[[], None] | None = None,
+    **kwargs: Any,
+) -> T:
+    """The function's result, computed in a daemon thread.
+
+    Cancelling gives the result up at once; the thread ends when the function returns.
+    `on_return` is called on the loop when it has, also after a cancellation.
+    """
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[T] = loop.create_future()
+
+    def finish(result: Any, error: BaseException | None) -> None:
+        if on_return is not None:
+            on_return()
+        if future.done():
+            return
+        if error is None:
+            future.set_result(result)
+        elif isinstance(error, StopIteration):  # a future cannot hold one
+            future.set_exception(RuntimeError("a blocking call raised StopIteration"))
+        else:
+            future.set_exception(error)
+
+    def job() -> None:
+        result, error = None, None
+        if not future.cancelled():
+            try:
+                result = function(*args, **kwargs)
+            except BaseException as raised:  # carried to the caller, whatever it is
+                error = raised
+        _tell(loop, lambda: finish(result, error))
+
+    _fly(loop, +1)
+    try:
+        _pool.submit(job)
+        return await future
+    finally:
+        _fly(loop, -1)
+
+
+async def iterate_in_thread(
+    make: Callable[[], Iterable[T]], *, on_return: Callable[[], None] | None = None
+) -> AsyncGenerator[T, None]:
+    """The items of a blocking iterable, which runs whole in one thread.
+
+    At most 16 items are made ahead. Closing this generator stops the iterable between two items
+    and closes it in the thread where it ran, so that its `finally` runs.
+    """
+    loop = asyncio.get_running_loop()
+    items: deque[T] = deque()
+    room = threading.Semaphore(BUFFERED_ITEMS)
+    stopped = threading.Event()
+    arrived = asyncio.Event()
+    state: dict[str, BaseException | None] = {}
+
+    def deliver(item: T) -> None:
+        items.append(item)
+        arrived.set()
+
+    def finish(error: BaseException | None) -> None:
+        if on_return is not None:
+            on_return()
+        state["error"] = error
+        arrived.set()
+
+    def job() -> None:
+        error: BaseException | None = None
+        iterator: Any = None
+        try:
+            iterator = iter(make())
+            for item in iterator:
+                room.acquire()
+                if stopped.is_set():
+                    break
+                _tell(loop, lambda item=item: deliver(item))  # type: ignore[misc]
+        except BaseException as raised:
+            error = raised
+        finally:
+            close = getattr(iterator, "close", None)
+            if close is not None:
+                try:
+                    close()
+                except BaseException as raised:
+                    error = error or raised
+        _tell(loop, lambda: finish(error))
+
+    _pool.submit(job)
+    try:
+        while True:
+            if not items and not state:
+                arrived.clear()
+                _fly(loop, +1)
+                try:
+                    await arrived.wait()
+                finally:
+                    _fly(loop, -1)
+            while items:
+                room.release()
+                yield items.popleft()
+            if state and not items:
+                if state["error"] is not None:
+                    raise state["error"]
+                return
+    finally:
+        stopped.set()
+        room.release()
+
+
+class Lease(Generic[M]):
+    """The right to call into one model, until its last thread has returned."""
+
+    def __init__(self, guard: Guard[M], model: M) -> None:
+        self._guard = guard
+        self.model = model
+        self._threads = 0
+        self._over = False
+
+    async def run(self, function: Callable[..., T], /, *args: Any, **kwargs: Any) -> T:
+        """A blocking call into the model."""
+        self._threads += 1
+        return await run_in_thread(function, *args, on_return=self._returned, **kwargs)
+
+    async def iterate(self, make: Callable[[], Iterable[T]]) -> AsyncGenerator[T, None]:
+        """A blocking iteration over the model."""
+        self._threads += 1
+        async with aclosing(iterate_in_thread(make, on_return=self._returned)) as items:
+            async for item in items:
+                yield item
+
+    def _returned(self) -> None:
+        self._threads -= 1
+        self._give_back()
+
+    def _end(self) -> None:
+        self._over = True
+        self._give_back()
+
+    def _give_back(self) -> None:
+        if self._over and not self._threads:
+            self._guard._returned(self)
+
+
+class Guard(Generic[M]):
+    """One caller at a time inside a model that is not made for more.
+
+    A caller waits up to `patience_s` for the model to come back. Then the model is retired (it
+    is closed when its last call returns), and a fresh clone takes its place.
+    """
+
+    def __init__(
+        self,
+        model: M,
+        *,
+        clone: Callable[[M], M],
+        patience_s: float = 0.25,
+        retire: Callable[[M], None] = lambda model: None,
+    ) -> None:
+        self.model = model
+        self.retired = 0
+        self._clone = clone
+        self._patience_s = patience_s
+        self._retire = retire
+        self._lease: Lease[M] | None = None
+        self._waiters: deque[asyncio.Future[None]] = deque()
+
+    @asynccontextmanager
+    async def lease(self) -> AsyncIterator[Lease[M]]:
+        """The model, alone. ModelBusy when it does not come back and cannot be cloned."""
+        if self._lease is not None:
+            await self._free()
+        lease = self._lease = Lease(self, self.model)
+        try:
+            yield lease
+        finally:
+            lease._end()
+
+    async def _free(self) -> None:
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiters.append(waiter)
+        try:
+            await asyncio.wait_for(waiter, self._patience_s)
+        except (TimeoutError, asyncio.TimeoutError):
+            old = self._lease
+            if old is None:
+                return
+            try:
+                self.model = self._clone(old.model)
+            except Exception as error:
+                raise ModelBusy(
+                    f"a call still runs inside {type(old.model).__name__} and it cannot be cloned"
+                ) from error
+            self.retired += 1
+            self._lease = None
+        finally:
+            if waiter in self._waiters:
+                self._waiters.remove(waiter)
+
+    def _returned(self, lease: Lease[M]) -> None:
+        if lease is not self._lease:
+            self._retire(lease.model)
+            return
+        self._lease = None
+        while self._waiters:
+            waiter = self._waiters.popleft()
+            if not waiter.done():
+                waiter.set_result(None)
+                return

@@ -1,0 +1,192 @@
+"""Threads: results, cancellation, iterators that end where they ran, one caller in a clone."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import aclosing
+
+import anyio
+import pytest
+
+from xtalk.errors import ModelBusy
+from xtalk.testing import virtual_time
+from xtalk.threads import Guard, iterate_in_thread, run_in_thread
+
+
+class Model:
+    def __init__(self, gate: threading.Event) -> None:
+        self.gate = gate
+        self.inside = 0
+        self.most = 0
+
+    def work(self) -> int:
+        self.inside += 1
+        self.most = max(self.most, self.inside)
+        self.gate.wait(5)
+        self.inside -= 1
+        return 1
+
+    def clone(self) -> Model:
+        return Model(self.gate)
+
+
+def test_a_result_and_an_error_come_back() -> None:
+    def fail() -> None:
+        raise KeyError("x")
+
+    async def main() -> int:
+        with pytest.raises(KeyError):
+            await run_in_thread(fail)
+        return await run_in_thread(lambda a, b: a + b, 1, b=2)
+
+    assert virtual_time.run(main()) == 3
+
+
+def test_virtual_time_stands_still_while_a_thread_works() -> None:
+    async def main() -> bool:
+        with anyio.move_on_after(0.001) as limit:
+            await run_in_thread(threading.Event().wait, 0.05)
+        return limit.cancelled_caught
+
+    assert virtual_time.run(main()) is False
+
+
+def test_an_iterator_is_closed_in_the_thread_where_it_ran() -> None:
+    where: list[str] = []
+    closed = threading.Event()
+
+    def items() -> Iterator[int]:
+        try:
+            where.append(threading.current_thread().name)
+            yield from range(1000)
+        finally:
+            where.append(threading.current_thread().name)
+            closed.set()
+
+    async def main() -> list[int]:
+        got = []
+        async with aclosing(iterate_in_thread(items)) as source:
+            async for item in source:
+                got.append(item)
+                if item == 2:
+                    break
+        return got
+
+    assert virtual_time.run(main()) == [0, 1, 2]
+    assert closed.wait(5)
+    assert where[0] == where[1] != threading.main_thread().name
+
+
+def test_an_iterator_that_raises_raises_here_after_its_items() -> None:
+    def items() -> Iterator[int]:
+        yield 1
+        raise ValueError("broken")
+
+    async def main() -> list[int]:
+        got = []
+        with pytest.raises(ValueError, match="broken"):
+            async for item in iterate_in_thread(items):
+                got.append(item)
+        return got
+
+    assert virtual_time.run(main()) == [1]
+
+
+def test_twenty_cancelled_calls_never_meet_inside_one_clone() -> None:
+    gate = threading.Event()
+    made: list[Model] = []
+
+    def clone(model: Model) -> Model:
+        made.append(model.clone())
+        return made[-1]
+
+    async def call(guard: Guard[Model]) -> None:
+        with anyio.move_on_after(0.01):
+            async with guard.lease() as lease:
+                await lease.run(lease.model.work)
+
+    async def main() -> None:
+        guard = Guard(Model(gate), clone=clone, patience_s=0.0)
+        made.append(guard.model)
+        for _ in range(20):
+            scope = anyio.CancelScope()
+            async with anyio.create_task_group() as tasks:
+
+                async def one(scope: anyio.CancelScope = scope) -> None:
+                    with scope:
+                        async with guard.lease() as lease:
+                            await lease.run(lease.model.work)
+
+                tasks.start_soon(one)
+                await anyio.sleep(0)
+                scope.cancel()
+
+    virtual_time.run(main())
+    gate.set()
+    assert max(model.most for model in made) <= 1
+
+
+def test_a_model_that_comes_back_in_time_is_used_again() -> None:
+    async def main() -> int:
+        guard = Guard(object(), clone=lambda m: pytest.fail("no clone was needed"), patience_s=1)
+
+        async def hold() -> None:
+            async with guard.lease():
+                await anyio.sleep(0.5)
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(hold)
+            await anyio.sleep(0.1)
+            async with guard.lease():
+                pass
+        return guard.retired
+
+    assert virtual_time.run(main()) == 0
+
+
+def test_a_model_that_cannot_be_cloned_is_busy() -> None:
+    def clone(model: object) -> object:
+        raise TypeError("cannot")
+
+    async def main() -> None:
+        guard = Guard(object(), clone=clone, patience_s=0.1)
+        async with guard.lease():
+            with pytest.raises(ModelBusy):
+                async with guard.lease():
+                    pass
+
+    virtual_time.run(main())
+
+
+def test_a_retired_model_is_handed_over_when_its_call_returns() -> None:
+    gate, retired = threading.Event(), []
+
+    async def main() -> None:
+        guard = Guard(
+            Model(gate), clone=lambda m: m.clone(), patience_s=0.0, retire=retired.append
+        )
+        old = guard.model
+        with anyio.CancelScope() as scope:
+            async with guard.lease() as lease:
+                scope.cancel()
+                await lease.run(lease.model.work)
+        async with guard.lease() as lease:
+            assert lease.model is not old
+        assert retired == []
+        gate.set()
+        await run_in_thread(lambda: None)
+        with anyio.fail_after(5):
+            while not retired:
+                await run_in_thread(threading.Event().wait, 0.01)
+        assert retired == [old]
+
+    virtual_time.run(main())
+
+
+def test_a_stuck_program_is_found_at_once() -> None:
+    async def main() -> None:
+        await anyio.Event().wait()
+
+    with pytest.raises(virtual_time.VirtualDeadlock):
+        virtual_time.run(main())

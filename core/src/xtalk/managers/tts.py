@@ -15,7 +15,7 @@ from xtalk.bus import EventBus, Manager
 from xtalk.calls import synthesize
 from xtalk.errors import ModelError
 from xtalk.pipeline import Pipeline
-from xtalk.playback import Playback, PlaybackConfig
+from xtalk.playback import USER, Playback, PlaybackConfig
 from xtalk.speech.interfaces import TTS, Sentence, SpeechChunk
 from xtalk.turn import Turn
 
@@ -27,7 +27,7 @@ __all__ = ["SPEEDS", "TTSManager"]
 log = logging.getLogger("xtalk.tts")
 
 SPEEDS = (0.5, 1.5)
-GATE = "user"
+
 
 on = Manager.event_handler
 
@@ -116,7 +116,7 @@ class TTSManager(Manager):
     def _pause(self, event: events.TurnTTSPauseRequested) -> None:
         self._post(
             self._playback.shut(
-                GATE,
+                USER,
                 self._now(),
                 tell_client=event.tell_client,
                 ruined=event.ruined,
@@ -128,7 +128,7 @@ class TTSManager(Manager):
     def _resume(self, event: events.TurnTTSResumeRequested) -> None:
         self._post(
             self._playback.open(
-                GATE, self._now(), tell_client=event.tell_client, restart=event.restart
+                USER, self._now(), tell_client=event.tell_client, restart=event.restart
             )
         )
 

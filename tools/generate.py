@@ -1,31 +1,38 @@
-"""Write what is generated from the code: the hook page, the wire pages and types, the model table.
+"""Write what is generated from the code: the pages of hooks and wire, the tables, the wire's types.
 
-`python tools/generate.py [hooks|models|wire]` writes; a test compares `pages()` with the tree.
+`python tools/generate.py [hooks|models|settings|wire]` writes them; a test compares `pages()` with
+what is committed.
 """
 
 from __future__ import annotations
 
 import importlib
 import inspect
+import json
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from repository import ROOT
 from xtalk import hookspecs
 from xtalk.plugins import Plugin, Plugins
+from xtalk.settings import ServiceConfig
 from xtalk.wire.export import asyncapi, message_schema, typescript
 from xtalk.wire.messages import CLIENT_MESSAGES, SERVER_MESSAGES, Message
 
 NOTICE = "<!-- Written by `nox -s {}`. Do not edit. -->\n"
-TABLE = re.compile(r"(<!-- models: .*? -->\n).*?(<!-- /models -->)", re.DOTALL)
 
 
 def pages(kind: str = "") -> dict[Path, str]:
     """The text of each generated file, of one kind or of all."""
-    makers = {"hooks": hook_pages, "models": model_pages, "wire": wire_pages}
+    makers = {
+        "hooks": hook_pages,
+        "models": model_pages,
+        "settings": setting_pages,
+        "wire": wire_pages,
+    }
     chosen = [makers[kind]] if kind else makers.values()
     return {ROOT / name: text for make in chosen for name, text in make().items()}
 
@@ -72,22 +79,32 @@ def _prose(text: str) -> str:
 
 def model_pages() -> dict[str, str]:
     """The pages that hold the table of models, with the table as the plugins' hooks make it."""
-    table = "\n".join(_models(_plugins()))
-    names = ("README.md", "docs/plugins.md")
-    return {
-        name: TABLE.sub(lambda match: match[1] + table + "\n" + match[2], (ROOT / name).read_text())
-        for name in names
-    }
+    rows = list(_models(_plugins()))
+    return {name: _filled(name, "models", rows) for name in ("README.md", "docs/plugins.md")}
+
+
+def _filled(name: str, mark: str, rows: Iterable[str]) -> str:
+    """The page with these rows between its marks."""
+    start, end = f"<!-- {mark}: written by `nox -s docs` -->\n", f"<!-- /{mark} -->"
+    before, _, rest = (ROOT / name).read_text("utf-8").partition(start)
+    _, _, after = rest.partition(end)
+    return "".join([before, start, *(f"{row}\n" for row in rows), end, after])
 
 
 def _plugins() -> Plugins:
     """The plugins of this repository, from their sources, whatever else is installed."""
     plugins = Plugins()
-    for source in sorted(ROOT.glob("plugins/*/src/xtalk_*/__init__.py")):
-        sys.path.insert(0, str(source.parent.parent))
-        module = importlib.import_module(source.parent.name)
-        plugins.register(module, distribution=source.parents[2].name)
+    for folder in sorted(ROOT.glob("plugins/*")):
+        sys.path.insert(0, str(folder / "src"))
+        for module in _entry_points((folder / "pyproject.toml").read_text("utf-8")):
+            plugins.register(importlib.import_module(module), distribution=folder.name)
     return plugins
+
+
+def _entry_points(pyproject: str) -> list[str]:
+    """The modules under [project.entry-points.xtalk]."""
+    section = pyproject.partition("[project.entry-points.xtalk]\n")[2].partition("\n[")[0]
+    return re.findall(r'= "([\w.]+)"', section)
 
 
 def _models(plugins: Plugins) -> Iterator[str]:
@@ -106,6 +123,21 @@ def _languages(languages: Any) -> str:
 
 def _link(plugin: Plugin) -> str:
     return f"`{plugin.distribution}`"
+
+
+# --- settings -----------------------------------------------------------------------------------
+
+
+def setting_pages() -> dict[str, str]:
+    return {"docs/configure.md": _filled("docs/configure.md", "settings", _settings())}
+
+
+def _settings() -> Iterator[str]:
+    yield "| key | default | |"
+    yield "|---|---|---|"
+    for name, value in ServiceConfig.model_fields.items():
+        default = "" if value.default is None else f"`{json.dumps(value.default)}`"
+        yield f"| `{name}` | {default} | {value.description or ''} |"
 
 
 # --- wire ---------------------------------------------------------------------------------------

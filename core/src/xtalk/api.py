@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
@@ -31,9 +31,10 @@ Configuration = str | Path | Mapping[str, Any]
 class Xtalk:
     """A service that is ready for connections.
 
-    `service_prototype` is the blueprint that each connection's session is made from, `plugins`
-    what is installed (and loaded when it is not given), `plugin_settings` the plugins' own
-    settings by plugin name, `config` the configuration it was built from, if it was.
+    `service_prototype` is the blueprint that each connection's session is made from, `host`
+    keeps the sessions, `plugins` is what is installed (loaded when it is not given),
+    `plugin_settings` the plugins' own settings by plugin name, `config` the configuration that
+    it was built from, if it was.
     """
 
     MODEL_REGISTRY: ClassVar[dict[str, list[Spec]]] = {slot.name: [PLUGINS] for slot in SLOTS}
@@ -53,7 +54,7 @@ class Xtalk:
         self.plugins = Plugins.load() if plugins is None else plugins
         self.plugin_settings: dict[str, object] = {}
         self.config: Config | None = None
-        self._host = Host(service_prototype, SessionLimiter(max_sessions or 0), self.plugins)
+        self.host = Host(service_prototype, SessionLimiter(max_sessions or 0), self.plugins)
 
     @classmethod
     def from_config(
@@ -117,27 +118,21 @@ class Xtalk:
 
     async def connect(self, websocket: Any) -> None:
         """Serve one connection until it ends, its wait in the queue included."""
-        await self._host.connect(websocket)
+        await self.host.connect(websocket)
 
     @asynccontextmanager
     async def lifespan(self) -> AsyncIterator[Xtalk]:
-        """Hold open what the plugins keep for the life of the process (`xtalk_lifespan`)."""
-        async with AsyncExitStack() as stack:
-            for plugin, context in self.plugins.call("xtalk_lifespan", xtalk=self):
-                try:
-                    await stack.enter_async_context(context)
-                except Exception as error:
-                    plugin.fail(f"xtalk_lifespan raised {type(error).__name__}: {error}")
-                    log.exception("plugin %s: xtalk_lifespan raised", plugin)
+        """The life of the process: what plugins keep open, and at its end every session closed."""
+        async with self.host.lifespan(self):
             yield self
 
     def set_session_limit(self, limit: int | None) -> None:
         """At most this many sessions at once; None or 0: no limit. The others queue."""
-        self._host.set_limit(limit or 0)
+        self.host.set_limit(limit or 0)
 
     async def embed_text(self, session_id: str, text: str) -> None:
         """Make a text searchable for a session. ValueError when there is no such session."""
-        if session_id not in self._host.sessions:
+        if session_id not in self.host.sessions:
             raise ValueError(f"there is no session {session_id!r}")
         raise NotAvailable("texts cannot be searched yet: this version has no retrieval")
 
@@ -146,10 +141,10 @@ class Xtalk:
 
         NotAvailable from an agent that cannot use tools.
         """
-        if self._host.sessions:
+        if self.host.sessions:
             raise RuntimeError(
                 "tools must be added before the first session, but "
-                f"{len(self._host.sessions)} are live"
+                f"{len(self.host.sessions)} are live"
             )
         agent = self.service_prototype.pipeline.get_agent()
         if agent is None:

@@ -27,7 +27,7 @@ from xtalk.versions import normalized, satisfies, split_requirement
 if TYPE_CHECKING:
     from importlib_metadata import EntryPoint
 
-__all__ = ["Plugin", "Plugins"]
+__all__ = ["Plugin", "Plugins", "installed_version"]
 
 log = logging.getLogger(__name__)
 
@@ -103,7 +103,7 @@ class Plugins:
         found = sorted(importlib_metadata.entry_points(group=GROUP), key=lambda entry: entry.name)
         plugins = cls()
         loaded = []
-        core = _core_version()
+        core = installed_version()
         for entry in found:
             plugin = _row(entry)
             plugins.rows.append(plugin)
@@ -353,7 +353,8 @@ def _header(distribution: Any) -> dict[str, list[str]]:
     return fields
 
 
-def _core_version() -> str | None:
+def installed_version() -> str | None:
+    """The version of xtalk-core, None where it runs without having been installed."""
     import importlib_metadata
 
     try:

@@ -107,7 +107,7 @@ class ServiceConfig(BaseModel):
 
     def as_dict(self) -> dict[str, Any]:
         """Every setting, with its default where it was not set, and the unknown ones."""
-        return self.model_dump()
+        return dict(self)
 
 
 class ServerConfig(BaseModel):

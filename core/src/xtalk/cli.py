@@ -1,0 +1,72 @@
+"""The `xtalk` command.
+
+Exit status: 0 all is well, 1 a problem was found (a sentence on stderr says which), 2 the
+command line was wrong, 130 interrupted. With `--debug`, or XTALK_DEBUG set, a problem comes
+with its traceback.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+from collections.abc import Sequence
+
+from xtalk.commands import Commands, add_all
+from xtalk.errors import XtalkError
+from xtalk.plugins import Plugins, installed_version
+
+__all__ = ["main"]
+
+DESCRIPTION = "Full-duplex spoken dialogue from replaceable models."
+EPILOG = "Exit status: 0 all is well, 1 a problem was found, 2 the command line was wrong."
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit status."""
+    debug = bool(os.environ.get("XTALK_DEBUG"))
+    try:
+        plugins = Plugins.load()
+        arguments = _parser(plugins).parse_args(argv)
+        debug = debug or arguments.debug
+        if debug:
+            logging.basicConfig(level=logging.DEBUG)
+        arguments.plugins = plugins
+        return arguments.run(arguments) or 0
+    except XtalkError as error:
+        return _problem(str(error), debug)
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # Whoever read our output has seen enough; keep Python from complaining at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except Exception as error:
+        text = " ".join(str(error).split())
+        return _problem(f"{type(error).__name__}: {text} (--debug shows where)", debug)
+
+
+def _problem(text: str, debug: bool) -> int:
+    if debug:
+        raise
+    for line in text.splitlines():
+        print(f"xtalk: {line}", file=sys.stderr)
+    return 1
+
+
+def _parser(plugins: Plugins) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("xtalk", description=DESCRIPTION, epilog=EPILOG)
+    version = installed_version() or "unknown"
+    parser.add_argument("--version", action="version", version=f"xtalk {version}")
+    parser.add_argument("--debug", action="store_true", help="show the traceback of a problem")
+    commands = parser.add_subparsers(
+        title="commands", metavar="COMMAND", required=True, action=Commands
+    )
+    add_all(commands)
+    plugins.call("xtalk_commands", commands=commands)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,46 @@
+"""The commands that core brings; each module adds its own, and imports late what is heavy."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from typing import Any
+
+from xtalk.errors import PluginError
+
+__all__ = ["Commands", "add_all", "add_command"]
+
+
+class Commands(argparse._SubParsersAction):  # type: ignore[type-arg]
+    """The list of commands; a name that is taken is refused on every Python."""
+
+    def add_parser(self, name: str, **options: Any) -> argparse.ArgumentParser:
+        if name in self.choices:
+            raise PluginError(f"adds the command {name!r}, which exists already")
+        parser: argparse.ArgumentParser = super().add_parser(name, **options)
+        return parser
+
+
+def add_all(commands: Any) -> None:
+    """Add every command of core."""
+    from xtalk.commands import config, plugins, speech
+
+    for module in (plugins, config, speech):
+        module.add(commands)
+
+
+def add_command(
+    commands: Any, name: str, run: Callable[[argparse.Namespace], int | None], help: str
+) -> argparse.ArgumentParser:
+    """A command with the options that all have: `--config`, `--json`, `--debug`."""
+    parser: argparse.ArgumentParser = commands.add_parser(
+        name, help=help, description=f"{help[:1].upper()}{help[1:]}."
+    )
+    parser.add_argument("--config", metavar="FILE", help="configuration, TOML or JSON")
+    parser.add_argument("--json", action="store_true", help="print JSON, for programs")
+    # The same option stands before the command; only there it has a default.
+    parser.add_argument(
+        "--debug", action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS
+    )
+    parser.set_defaults(run=run)
+    return parser

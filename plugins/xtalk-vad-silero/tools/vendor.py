@@ -27,7 +27,7 @@ TARGET = Path(__file__).parents[1] / "src" / "xtalk_vad_silero" / "model"
 
 
 def fetch(folder: str) -> dict[str, bytes]:
-    """The files by the names that they have here; SystemExit when the wheel is not the known one."""
+    """The files by the names that they have here; SystemExit when it is another wheel."""
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", folder]
     subprocess.run([*command, "--only-binary", ":all:", RELEASE], check=True)
     (wheel,) = Path(folder).glob("*.whl")

@@ -85,7 +85,9 @@ class RuleAgent(Agent):
                     f"voices: RuleAgent listens for names made of English words, found {voice!r}"
                 )
         self._phrases = Phrases(self._voices)
-        self._forget()
+        self._history: deque[TurnRecord] = deque(maxlen=HISTORY_TURNS)
+        self._voice: str | None = None
+        self._speed = 1.0
 
     def generate(self, input: str | dict[str, Any]) -> str | tuple[str, list[Any]]:
         reply = self._answer(_turn(input))
@@ -116,13 +118,9 @@ class RuleAgent(Agent):
 
     def clone(self) -> RuleAgent:
         twin = copy.copy(self)
-        twin._forget()
+        twin._history = deque(maxlen=HISTORY_TURNS)
+        twin._voice, twin._speed = None, 1.0
         return twin
-
-    def _forget(self) -> None:
-        self._history: deque[TurnRecord] = deque(maxlen=HISTORY_TURNS)
-        self._speed = 1.0
-        self._voice: str | None = None
 
     def _answer(self, turn: AgentInput) -> Reply:
         repeat = REPEAT.fullmatch(turn.text)

@@ -7,17 +7,12 @@ from fractions import Fraction
 
 __all__ = ["figures", "result", "value"]
 
-UNITS = (
-    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen"
-    " fifteen sixteen seventeen eighteen nineteen"
-).split()
-TENS = "twenty thirty forty fifty sixty seventy eighty ninety".split()
-
-VALUES = {
-    "a": 1,
-    **{word: number for number, word in enumerate(UNITS)},
-    **{word: 10 * number for number, word in enumerate(TENS, start=2)},
-}
+UNITS = {"zero": 0, "one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7}
+UNITS |= {"eight": 8, "nine": 9, "ten": 10, "eleven": 11, "twelve": 12, "thirteen": 13}
+UNITS |= {"fourteen": 14, "fifteen": 15, "sixteen": 16, "seventeen": 17, "eighteen": 18}
+TENS = {"twenty": 20, "thirty": 30, "forty": 40, "fifty": 50, "sixty": 60, "seventy": 70}
+TENS |= {"eighty": 80, "ninety": 90}
+VALUES = {"a": 1, **UNITS, "nineteen": 19, **TENS}
 
 
 def value(words: str) -> Fraction:

@@ -60,7 +60,7 @@ REQUESTS = {
     "slower": (
         "(speak | talk | go) [a little | a bit | much] (slower | more slowly) | slower | slow down"
     ),
-    "normal_speed": "(speak | talk) [at] normal speed | [at] normal speed | (speak | talk) normally",
+    "normal_speed": "[speak | talk] [at] normal speed | (speak | talk) normally",
     "again": (
         "(say | repeat) that [again] | say it again | once more | pardon [me] | repeat it"
         " | what did you say | come again"
@@ -75,9 +75,7 @@ REQUESTS = {
         "who are you | (what is | what's) your name | what are you"
         " | are you (a | an) (human | person | robot | machine)"
     ),
-    "made": (
-        "how were you made | how do you work | how are you made | who made you | what are you made of"
-    ),
+    "made": ("how (were | are) you made | how do you work | who made you | what are you made of"),
     "how_are_you": "how are you [today | doing]",
     "thanks": "thank you [very much | so much] | thanks [a lot]",
     "goodbye": "goodbye | good bye | bye [bye] | good night | see you [later | soon]",

@@ -50,7 +50,7 @@ class DummyTTS(TTS):
             self._pcm, self.sample_rate = _read(audio_file)
 
     def synthesize(self, text: str) -> bytes:
-        return self._pcm if text else b""
+        return self._pcm if text.strip() else b""
 
     def clone(self) -> DummyTTS:
         return DummyTTS(self._audio_file, self.sample_rate)

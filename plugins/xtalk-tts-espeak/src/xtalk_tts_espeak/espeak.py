@@ -50,7 +50,7 @@ PIECE = re.compile(
 
 
 class Espeak(TTS):
-    """eSpeak NG speaks any of its languages; a sentence of 3 s takes 2 ms, its first chunk 0.2 ms."""
+    """eSpeak NG. A sentence of 3 s takes 2 ms, its first chunk 0.2 ms."""
 
     sample_rate = 22_050
     voices = tuple(VOICES)

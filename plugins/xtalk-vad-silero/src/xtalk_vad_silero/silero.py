@@ -51,20 +51,20 @@ class SileroVAD(VAD):
             )
         self._input[0, :CONTEXT] = self._input[0, -CONTEXT:]
         self._input[0, CONTEXT:] = pcm_to_float(frame)
-        probability, self._state = self._session.run(
-            None, {"input": self._input, "state": self._state, "sr": self._rate}
-        )
+        inputs = {"input": self._input, "state": self._state, "sr": self._rate}
+        probability, self._state = self._session.run(None, inputs)
         return float(probability[0, 0])
 
     def is_speech(self, frame: bytes) -> bool:
         return self.speech_probability(frame) >= self.threshold
 
     def reset(self) -> None:
+        """Forget what was heard: no state, and silence before the first frame."""
         import numpy as np
 
         self._rate = np.array(RATE_IN, dtype=np.int64)
         self._input = np.zeros((1, CONTEXT + self.frame_samples), dtype=np.float32)
-        self._state = np.zeros((2, 1, 128), dtype=np.float32)
+        self._state: Any = np.zeros((2, 1, 128), dtype=np.float32)
 
     def clone(self) -> SileroVAD:
         twin = copy.copy(self)

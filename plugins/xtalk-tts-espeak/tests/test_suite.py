@@ -1,0 +1,12 @@
+"""Espeak keeps what the slot promises."""
+
+from __future__ import annotations
+
+from xtalk_tts_espeak.espeak import Espeak
+
+from xtalk.testing.suites import TTSSuite
+
+
+class TestEspeak(TTSSuite):
+    model = Espeak
+    sdk = ("espeakng_loader",)

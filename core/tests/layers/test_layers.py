@@ -19,12 +19,12 @@ import xtalk
 # A module without an entry belongs with the package that it is in. `serving` and the package
 # itself only show under other names what lies below them.
 LAYERS = (
-    "hookspecs errors audio events versions wire wire.messages dialogue",
+    "hookspecs errors audio wav events versions sentences wire wire.messages dialogue",
     "speech model_types agent rewriter wire.protocol wire.export schema bus heard transport "
-    "threads calls",
+    "threads calls config_file log_utils",
     "plugins registry settings pipeline stages listening turn playback",
     "managers session service limiter",
-    "api cli testing serving xtalk",
+    "api cli commands testing serving xtalk",
 )
 LAYER = {name: number for number, names in enumerate(LAYERS) for name in names.split()}
 
@@ -40,7 +40,8 @@ EXTERNAL = {
     "soxr": 0,
     "importlib_metadata": 2,
     "pydantic_settings": 2,
-    "tomli": 2,
+    "tomli": 1,
+    "tomllib": 1,  # standard from 3.11
     "websockets": 4,
     "sounddevice": 4,
     "pytest": 4,
@@ -52,7 +53,7 @@ LATE = {
     "soxr": set(),
     "starlette": set(),  # in the adapter of a connection that Starlette made
     "importlib_metadata": set(),
-    "pydantic": {"wire"},
+    "pydantic": {"wire", "schema", "settings"},
     "pydantic_core": {"wire"},
     "typing_extensions": {"wire"},
     "pydantic_settings": set(),
@@ -94,7 +95,7 @@ ALLOWED = {
     "session": {"time.time", "time.monotonic", "datetime.now"},  # the one clock
     "agent": {"datetime.now"},  # an AgentInput that was made without a clock
 }
-OUTSIDE_A_SESSION = ("testing", "cli")
+OUTSIDE_A_SESSION = ("testing", "cli", "commands")
 
 
 @dataclass(frozen=True)
@@ -191,7 +192,12 @@ def test_what_comes_from_outside_is_declared_and_what_is_heavy_comes_late(module
 def test_no_two_modules_import_each_other() -> None:
     graph = {
         module: {
-            target for found in imports(tree) if (target := internal(found)) and target != module
+            target
+            for found in imports(tree)
+            if (target := internal(found))
+            and target != module
+            # A package that loads its own parts late is no circle.
+            and not (found.late and target.startswith(f"{module}."))
         }
         for module, tree in TREES.items()
     }

@@ -163,9 +163,7 @@ def test_a_retired_model_is_handed_over_when_its_call_returns() -> None:
     gate, retired = threading.Event(), []
 
     async def main() -> None:
-        guard = Guard(
-            Model(gate), clone=lambda m: m.clone(), patience_s=0.0, retire=retired.append
-        )
+        guard = Guard(Model(gate), clone=lambda m: m.clone(), patience_s=0.0, retire=retired.append)
         old = guard.model
         with anyio.CancelScope() as scope:
             async with guard.lease() as lease:

@@ -126,7 +126,7 @@ class ScriptedAgent(Agent):
         self.interval_s = interval_s
         self.inputs: list[Any] = []
         self.records: list[TurnRecord] = []
-        self.closed = 0
+        self.closings: list[Any] = []  # the inputs of replies that ended, whatever way
 
     def generate(self, input: str | dict[str, Any]) -> str:
         return "".join(str(part) for part in self._parts(input))
@@ -135,6 +135,7 @@ class ScriptedAgent(Agent):
         twin = type(self)(self.reply, first_s=self.first_s, interval_s=self.interval_s)
         twin.inputs = self.inputs
         twin.records = self.records
+        twin.closings = self.closings
         return twin
 
     def _parts(self, input: Any) -> Sequence[Any]:
@@ -151,7 +152,7 @@ class ScriptedAgent(Agent):
                     raise part
                 yield part
         finally:
-            self.closed += 1
+            self.closings.append(input)
 
     def commit(self, record: TurnRecord) -> None:
         self.records.append(record)

@@ -95,7 +95,7 @@ def constraints(session: nox.Session) -> None:
         silent=True,
         env={"UV_PYTHON_DOWNLOADS": "never"},
     )
-    pins = [line for line in compiled.splitlines() if "==" in line]
+    pins = [line for line in (compiled or "").splitlines() if "==" in line]
     (ROOT / "constraints.txt").write_text("\n".join(pins) + "\n", "utf-8")
 
 

@@ -25,8 +25,7 @@ def build(out: Path) -> list[str]:
 def check(python: str, requirements: list[str], env: Path) -> None:
     """Install the wheels, and nothing that would have to be compiled, and run the suites."""
     run("uv", "venv", "--quiet", "--python", python, env)
-    install = ["uv", "pip", "install", "--quiet", "--only-binary", ":all:", "--python", env]
-    run(*install, *requirements)
+    run("uv", "pip", "install", "--quiet", "--only-binary=:all:", "--python", env, *requirements)
     run(env / "bin" / "xtalk", "plugins")
     run(env / "bin" / "pytest", "--quiet", *packages().values())
 

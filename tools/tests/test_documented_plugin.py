@@ -22,8 +22,8 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     folder, site = tmp_path_factory.mktemp("plugin"), tmp_path_factory.mktemp("site")
     for name, text in re.findall(r'```\w+ title="(.+?)"\n(.+?)```', PAGE, re.DOTALL):
         (folder / name).write_text(text, "utf-8")
-    install = ["uv", "pip", "install", "--quiet", "--no-deps", "--target", site, folder]
-    subprocess.run(install, check=True)
+    install = ["uv", "pip", "install", "--quiet", "--no-deps", "--target", str(site)]
+    subprocess.run([*install, str(folder)], check=True)
     return {**os.environ, "PYTHONPATH": str(site)}
 
 

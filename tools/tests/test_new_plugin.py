@@ -21,8 +21,8 @@ def test_the_copy_is_listed_and_passes_its_suite(
 ) -> None:
     folder = make(name, class_name, tmp_path)
     site = tmp_path / "site"
-    install = ["uv", "pip", "install", "--quiet", "--no-deps", "--target", site]
-    subprocess.run([*install, folder], check=True)
+    install = ["uv", "pip", "install", "--quiet", "--no-deps", "--target", str(site)]
+    subprocess.run([*install, str(folder)], check=True)
     environment = {**os.environ, "PYTHONPATH": str(site)}
     listing = subprocess.check_output(
         [sys.executable, "-m", "xtalk.cli", "plugins"], env=environment, text=True

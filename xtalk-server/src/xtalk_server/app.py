@@ -1,0 +1,223 @@
+"""The FastAPI application: the WebSocket, the small HTTP interface, the page."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import anyio
+from fastapi import APIRouter, FastAPI, HTTPException, Request, WebSocket
+from fastapi.responses import HTMLResponse, JSONResponse
+from starlette.datastructures import UploadFile
+
+from xtalk.errors import NotAvailable
+from xtalk.transport import StarletteTransport, Transport
+from xtalk.wire import messages
+from xtalk.wire.protocol import ServerProtocol
+from xtalk_server import page, view
+from xtalk_server.backend import Backend
+from xtalk_server.config import Source
+from xtalk_server.connections import Connections
+from xtalk_server.lobby import Waited
+from xtalk_server.origins import is_allowed
+
+if TYPE_CHECKING:
+    from xtalk.api import Xtalk
+    from xtalk.plugins import Plugins
+
+__all__ = ["create_app"]
+
+log = logging.getLogger(__name__)
+router = APIRouter()
+
+UPLOAD_LIMIT = 10 * 1024 * 1024
+VERSION = version("xtalk-server")
+
+
+def create_app(
+    source: Xtalk | Source | str | Path | Mapping[str, Any] | None = None,
+    *,
+    allowed_origins: Collection[str] | None = None,
+) -> FastAPI:
+    """The application around an Xtalk, or around the configuration from which to build one.
+
+    None means the configuration that is found, or the embedded default. A configuration that
+    cannot be read is a ConfigError here and now; the models are built when the application
+    starts, in a thread, and sessions wait for them. `allowed_origins` are web origins that may
+    connect besides the server's own ("*": all); the default is `server.allowed_origins`.
+    """
+    if source is None or isinstance(source, (str, Path, Mapping)):
+        source = Source.find(source)
+    if isinstance(source, Source):
+        _list_plugins(source.plugins)
+        return _application(source.build, allowed_origins or source.server.allowed_origins)
+    xtalk = source
+    return _application(lambda: xtalk, allowed_origins or ())
+
+
+def _list_plugins(plugins: Plugins) -> None:
+    """Into the log, the broken ones with their reason."""
+    for row in plugins.rows:
+        name = f"{row.name} ({row.distribution} {row.version})"
+        models = ", ".join(f"{slot} {m.name}" for slot, found in row.models.items() for m in found)
+        if row.error:
+            log.error("plugin %s is broken: %s", name, row.error)
+        else:
+            log.info("plugin %s: %s", name, models or "; ".join(row.notes) or ", ".join(row.hooks))
+
+
+def _application(build: Callable[[], Xtalk], allowed_origins: Collection[str]) -> FastAPI:
+    app = FastAPI(title="xtalk", version=VERSION, lifespan=_lifespan)
+    app.state.backend = Backend(build)
+    app.state.allowed_origins = frozenset(allowed_origins)
+    app.state.connections = Connections()
+    app.include_router(router)
+    return app
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(_start, app)
+        yield
+        await app.state.connections.end()
+        tasks.cancel_scope.cancel()
+
+
+async def _start(app: FastAPI) -> None:
+    backend: Backend = app.state.backend
+    await backend.start()
+    if (xtalk := backend.xtalk) is None:
+        return
+    xtalk.plugins.call("xtalk_routes", app=app, xtalk=xtalk)
+    log.info("ready: %s", ", ".join(f"{s} {m}" for s, m in view.models(xtalk).items()))
+    async with xtalk.lifespan():
+        await anyio.sleep_forever()
+
+
+# --- sessions -----------------------------------------------------------------------------------
+
+
+@router.websocket("/ws")
+async def talk(websocket: WebSocket) -> None:
+    """One conversation."""
+    backend: Backend = websocket.app.state.backend
+    transport = StarletteTransport(websocket)
+    await transport.accept()
+    origin = websocket.headers.get("origin")
+    if not is_allowed(origin, websocket.headers.get("host"), websocket.app.state.allowed_origins):
+        log.warning("refused a page of %.100r: see server.allowed_origins", origin)
+        await transport.close(1008, "this page may not connect: see server.allowed_origins")
+        return
+    with websocket.app.state.connections.holding(transport):
+        ready = transport if backend.status == "ok" else await _waited(transport, backend)
+        if backend.xtalk is not None:
+            await backend.xtalk.connect(ready)
+        elif backend.failure:
+            await _refuse(ready)
+
+
+async def _waited(transport: Transport, backend: Backend) -> Waited:
+    waited = Waited(transport)
+    await waited.wait(backend)
+    return waited
+
+
+async def _refuse(transport: Transport) -> None:
+    error = messages.Error(message="The server's models could not be built; its log says why.")
+    try:
+        await transport.send(ServerProtocol().send(error))
+    except ConnectionError:
+        return
+    await transport.close(1011, "the models could not be built")
+
+
+# --- the HTTP interface -------------------------------------------------------------------------
+
+
+@router.get("/health")
+async def health(request: Request) -> JSONResponse:
+    """Status 200 when conversations are possible, 503 while starting and after a failure."""
+    state = request.app.state
+    status = state.backend.status
+    body = {"status": status, "sessions": len(state.connections), "version": VERSION}
+    return JSONResponse(body, 200 if status == "ok" else 503)
+
+
+@router.get("/api/voices")
+async def voices(request: Request) -> dict[str, Any]:
+    return {"audios": view.voices(_xtalk(request))}
+
+
+@router.get("/api/available-tts-models")
+async def available_tts_models(request: Request) -> dict[str, Any]:
+    return {"models": view.tts_models(_xtalk(request))}
+
+
+@router.get("/api/available-llm-models")
+async def available_llm_models(request: Request) -> dict[str, Any]:
+    return {"models": view.llm_models(_xtalk(request))}
+
+
+@router.get("/api/plugins")
+async def plugins(request: Request) -> dict[str, Any]:
+    return {"plugins": view.plugins(_xtalk(request))}
+
+
+@router.post("/api/upload")
+async def upload(request: Request) -> dict[str, str]:
+    """Give a text file to a session: multipart with `session_id` and `file`.
+
+    400 for what is not text, 404 for a session that is not there, 411 and 413 for a body
+    without a length and over 10 MiB, 422 for a missing field, 501 without retrieval.
+    """
+    xtalk = _xtalk(request)
+    _check_length(request)
+    async with request.form() as form:
+        session_id, file = form.get("session_id"), form.get("file")
+        if not isinstance(session_id, str) or not isinstance(file, UploadFile):
+            raise HTTPException(422, "The form needs the fields session_id and file.")
+        if file.content_type and not file.content_type.startswith("text/"):
+            raise HTTPException(400, "Only text files are supported.")
+        text = (await file.read()).decode("utf-8", errors="ignore")
+    try:
+        await xtalk.embed_text(session_id, text)
+    except NotAvailable as error:
+        raise HTTPException(501, str(error)) from None
+    except ValueError:
+        raise HTTPException(404, "There is no such session.") from None
+    return {"status": "ok"}
+
+
+def _check_length(request: Request) -> None:
+    length = request.headers.get("content-length")
+    if length is None:
+        raise HTTPException(411, "The request needs a Content-Length.")
+    if int(length) > UPLOAD_LIMIT:
+        raise HTTPException(413, f"A file may have at most {UPLOAD_LIMIT >> 20} MiB.")
+
+
+@router.get("/", response_class=HTMLResponse)
+async def index(request: Request) -> HTMLResponse:
+    backend: Backend = request.app.state.backend
+    scheme = "wss" if request.url.scheme == "https" else "ws"
+    html = page.render(
+        url=f"{scheme}://{request.headers.get('host', 'localhost')}/ws",
+        status=backend.status,
+        version=VERSION,
+        models=view.models(backend.xtalk) if backend.xtalk else {},
+        plugins=view.plugins(backend.xtalk) if backend.xtalk else (),
+    )
+    return HTMLResponse(html, headers=page.HEADERS)
+
+
+def _xtalk(request: Request) -> Xtalk:
+    """The Xtalk, or 503 while there is none."""
+    backend: Backend = request.app.state.backend
+    if backend.xtalk is None:
+        raise HTTPException(503, f"The server's models are not there: {backend.status}.")
+    return backend.xtalk

@@ -1,0 +1,204 @@
+"""The small HTTP interface over a real socket."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from types import SimpleNamespace
+from typing import Any
+
+import httpx
+import pytest
+
+from xtalk.agent import Agent
+from xtalk.errors import ConfigError, NotAvailable
+from xtalk.hookspecs import hookimpl
+from xtalk.pipeline import DefaultPipeline
+from xtalk.settings import Choice
+from xtalk.speech.interfaces import TTS
+from xtalk_server.app import _application, create_app
+from xtalk_server.testing import Running, running
+
+
+class Voice(TTS):
+    voices = ("low", "high")
+
+    def synthesize(self, text: str) -> bytes:
+        return bytes(96)
+
+    def clone(self) -> Voice:
+        return Voice()
+
+
+class Silent(Agent):
+    def generate(self, input: str | dict[str, Any]) -> str:
+        return ""
+
+    def clone(self) -> Silent:
+        return Silent()
+
+
+@pytest.fixture
+def scripted(scripted: Any) -> Any:
+    scripted.plugins.register(SimpleNamespace(), "sound").fail("ImportError: /secret/path/lib.so")
+    scripted.service_prototype.pipeline = DefaultPipeline(tts=Voice(), llm_agent=Silent())
+    return scripted
+
+
+def get(server: Running, path: str) -> Any:
+    return httpx.get(server.http + path).raise_for_status().json()
+
+
+def test_health(server: Running) -> None:
+    body = get(server, "/health")
+    assert body["status"] == "ok"
+    assert body["sessions"] == 0
+    assert body["version"]
+
+
+def test_voices_have_names_and_nothing_else(server: Running, scripted: Any) -> None:
+    assert get(server, "/api/voices") == {"audios": [{"name": "low"}, {"name": "high"}]}
+    configured = [{"name": "Ann", "path": "/secret/ann.wav"}, "Bob", 3]
+    scripted.config = SimpleNamespace(models={"tts": Choice("Voice", {"voices": configured})})
+    assert get(server, "/api/voices") == {"audios": [{"name": "Ann"}, {"name": "Bob"}]}
+
+
+def test_models_are_listed_without_keys_and_addresses(server: Running, scripted: Any) -> None:
+    silent = {"model": "Silent", "display_name": "Silent", "base_url": "", "extra_body": None}
+    assert get(server, "/api/available-llm-models") == {"models": [silent]}
+    voice = {"type": "Voice", "name": "Voice", "config": {}}
+    assert get(server, "/api/available-tts-models") == {"models": [voice]}
+    secret = {"model": "gpt-x", "api_key": "sk-secret", "base_url": "http://intern"}
+    agent = Choice("DefaultAgent", {"model": secret})
+    scripted.config = SimpleNamespace(models={"llm_agent": agent})
+    answer = httpx.get(server.http + "/api/available-llm-models").text
+    assert "gpt-x" in answer
+    assert "sk-secret" not in answer
+    assert "intern" not in answer
+
+
+def test_plugins_are_listed_without_paths(server: Running) -> None:
+    answer = httpx.get(server.http + "/api/plugins")
+    (row,) = answer.json()["plugins"]
+    assert row["name"] == "sound"
+    assert row["works"] is False
+    assert "secret" not in answer.text
+
+
+def test_the_page_says_what_runs_and_loads_nothing(server: Running) -> None:
+    answer = httpx.get(server.http + "/")
+    assert answer.headers["content-type"].startswith("text/html")
+    assert "default-src 'none'" in answer.headers["content-security-policy"]
+    html = answer.text
+    for needed in ('<html lang="en">', "<title>", "<main>", "<h1>", 'scope="col"', "Voice"):
+        assert needed in html
+    assert f"--url {server.ws}" in html
+    for forbidden in ("<script", "src=", "https://", "secret"):
+        assert forbidden not in html
+
+
+def test_the_page_escapes_what_a_client_says(server: Running) -> None:
+    html = httpx.get(server.http + "/", headers={"Host": "a<b>c"}).text
+    assert "<b>" not in html
+
+
+def test_a_plugin_adds_routes(scripted: Any) -> None:
+    class Hooks:
+        @hookimpl
+        def xtalk_routes(self, app: Any, xtalk: Any) -> None:
+            @app.get("/api/motto")  # type: ignore[untyped-decorator]
+            async def motto() -> dict[str, str]:
+                return {"motto": "speak"}
+
+    scripted.plugins.register(Hooks(), "motto")
+    with running(scripted) as server:
+        assert get(server, "/api/motto") == {"motto": "speak"}
+
+
+def test_the_life_of_the_process_is_that_of_the_server(scripted: Any) -> None:
+    with running(scripted):
+        pass
+    assert scripted.life == ["begun", "ended"]
+
+
+# --- uploads ------------------------------------------------------------------------------------
+
+
+def post(server: Running, **parts: Any) -> httpx.Response:
+    return httpx.post(server.http + "/api/upload", **parts)
+
+
+def text_file(kind: str = "text/plain") -> dict[str, Any]:
+    return {"file": ("a.txt", b"caf\xc3\xa9 \xff", kind)}
+
+
+def test_an_upload_reaches_its_session(server: Running, scripted: Any) -> None:
+    answer = post(server, data={"session_id": "s1"}, files=text_file())
+    assert (answer.status_code, answer.json()) == (200, {"status": "ok"})
+    assert scripted.uploads == [("s1", "café ")]
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [(NotAvailable("there is no retrieval here"), 501), (ValueError("no session 's1'"), 404)],
+)
+def test_an_upload_that_cannot_be_taken(
+    server: Running, scripted: Any, error: Exception, status: int
+) -> None:
+    scripted.upload_error = error
+    answer = post(server, data={"session_id": "s1"}, files=text_file())
+    assert answer.status_code == status
+    assert answer.json()["detail"]
+
+
+def test_only_text_is_taken(server: Running, scripted: Any) -> None:
+    answer = post(server, data={"session_id": "s1"}, files=text_file("application/pdf"))
+    assert answer.status_code == 400
+    assert answer.json() == {"detail": "Only text files are supported."}
+    assert scripted.uploads == []
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        {"data": {"session_id": "s1"}},
+        {"files": text_file()},
+        {"data": {"session_id": "s1", "file": "a text, not a file"}},
+        {"json": {"session_id": "s1"}},
+    ],
+)
+def test_a_missing_field_is_422(server: Running, parts: dict[str, Any]) -> None:
+    assert post(server, **parts).status_code == 422
+
+
+def test_a_huge_upload_is_refused_before_it_is_read(server: Running) -> None:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as raw:
+        raw.sendall(b"POST /api/upload HTTP/1.1\r\nHost: x\r\nContent-Length: 1073741824\r\n\r\n")
+        assert raw.recv(1000).startswith(b"HTTP/1.1 413 ")
+
+
+def test_an_upload_must_say_its_length(server: Running) -> None:
+    assert post(server, content=iter([b"a"])).status_code == 411
+
+
+# --- before and without the models --------------------------------------------------------------
+
+
+def test_while_the_models_are_built(scripted: Any) -> None:
+    may_go_on = threading.Event()
+
+    def build() -> Any:
+        may_go_on.wait(10)
+        return scripted
+
+    with running(_application(build, ()), wait=False) as server:
+        answer = httpx.get(server.http + "/health")
+        assert (answer.status_code, answer.json()["status"]) == (503, "starting")
+        assert "starting" in httpx.get(server.http + "/").text
+        assert httpx.get(server.http + "/api/voices").status_code == 503
+        may_go_on.set()
+
+
+def test_a_wrong_configuration_is_said_at_once() -> None:
+    with pytest.raises(ConfigError, match=r"server\.prot"):
+        create_app({"server": {"prot": 1}})

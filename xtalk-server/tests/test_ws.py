@@ -1,0 +1,212 @@
+"""The WebSocket over a real socket: waiting, refusing, ending."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any
+
+import anyio
+import httpx
+import pytest
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed
+
+from xtalk.errors import ConfigError
+from xtalk_server.app import _application
+from xtalk_server.testing import Running, running
+
+
+def run(main: Callable[[], Awaitable[None]]) -> None:
+    async def limited() -> None:
+        await asyncio.wait_for(main(), 20)
+
+    asyncio.run(limited())
+
+
+async def sessions(server: Running) -> int:
+    async with httpx.AsyncClient() as http:
+        count: int = (await http.get(server.http + "/health")).json()["sessions"]
+        return count
+
+
+async def receive(socket: ClientConnection) -> dict[str, object]:
+    body: dict[str, object] = json.loads(await socket.recv())
+    return body
+
+
+async def closed(socket: ClientConnection) -> tuple[int | None, str | None]:
+    with pytest.raises(ConnectionClosed):
+        while True:
+            await socket.recv()
+    return socket.close_code, socket.close_reason
+
+
+def test_a_session(server: Running) -> None:
+    async def main() -> None:
+        async with connect(server.ws) as socket:
+            assert (await receive(socket))["action"] == "session_info"
+            await socket.send(b"\1\2")
+            assert await socket.recv() == b"\1\2"
+            assert await sessions(server) == 1
+            assert "permessage-deflate" not in str(socket.response)
+
+    run(main)
+
+
+def test_a_message_of_a_mebibyte_passes_and_no_more(server: Running) -> None:
+    async def main() -> None:
+        async with connect(server.ws, compression=None) as socket:
+            await receive(socket)
+            await socket.send(bytes(1 << 20))
+            await socket.recv()
+            await socket.send(bytes((1 << 20) + 2))
+            assert (await closed(socket))[0] == 1009
+
+    run(main)
+
+
+@pytest.mark.parametrize("origin", ["http://evil.example", "null", "https://127.0.0.1:1"])
+def test_a_foreign_page_is_refused_with_a_reason(server: Running, origin: str) -> None:
+    async def main() -> None:
+        async with connect(server.ws, origin=origin) as socket:  # type: ignore[arg-type]
+            code, reason = await closed(socket)
+            assert code == 1008
+            assert "server.allowed_origins" in str(reason)
+
+    run(main)
+
+
+def test_the_servers_own_page_may_connect(server: Running) -> None:
+    async def main() -> None:
+        async with connect(server.ws, origin=server.http) as socket:  # type: ignore[arg-type]
+            assert (await receive(socket))["action"] == "session_info"
+
+    run(main)
+
+
+@pytest.mark.parametrize("allowed", ["https://friend.example", "*"])
+def test_the_operator_allows_other_pages(scripted: Any, allowed: str) -> None:
+    async def main() -> None:
+        async with connect(server.ws, origin="https://friend.example") as socket:  # type: ignore[arg-type]
+            assert (await receive(socket))["action"] == "session_info"
+
+    with running(scripted, allowed_origins=[allowed]) as server:
+        run(main)
+
+
+# --- while the models are built -----------------------------------------------------------------
+
+
+class Slow:
+    """Models that are built when the test says so."""
+
+    def __init__(self, xtalk: Any) -> None:
+        self.xtalk = xtalk
+        self.go_on = threading.Event()
+        self.error: Exception | None = None
+
+    def build(self) -> Any:
+        assert self.go_on.wait(10)
+        if self.error is not None:
+            raise self.error
+        return self.xtalk
+
+
+@pytest.fixture
+def slow(scripted: Any) -> Slow:
+    return Slow(scripted)
+
+
+@pytest.fixture
+def starting(slow: Slow) -> Iterator[Running]:
+    with running(_application(slow.build, ()), wait=False) as server:
+        yield server
+
+
+def test_a_session_waits_for_the_models_and_loses_no_message(starting: Running, slow: Slow) -> None:
+    async def main() -> None:
+        async with connect(starting.ws) as socket:
+            await socket.send('{"action":"conversation_start"}')
+            await socket.send(b"\1\2")
+            await socket.send('{"action":"ping","timestamp":7}')
+            pong = await receive(socket)
+            assert (pong["action"], pong["client_timestamp"]) == ("pong", 7)
+            await socket.send("{")
+            assert (await receive(socket))["action"] == "error"
+            assert await sessions(starting) == 1
+            slow.go_on.set()
+            assert (await receive(socket))["action"] == "session_info"
+            assert (await receive(socket))["action"] == "conversation_start"
+            await socket.send(b"\3\4")
+            assert await socket.recv() == b"\3\4"
+
+    run(main)
+
+
+def test_who_leaves_while_waiting_leaves_nothing_behind(starting: Running, slow: Slow) -> None:
+    async def main() -> None:
+        async with connect(starting.ws) as socket:
+            await socket.send('{"action":"ping"}')
+            await receive(socket)
+        while await sessions(starting):
+            pass
+        slow.go_on.set()
+
+    run(main)
+
+
+def test_models_that_cannot_be_built_end_the_wait_and_the_server(
+    starting: Running, slow: Slow
+) -> None:
+    slow.error = ConfigError("tts.params.voce: there is no such argument; did you mean voice?")
+
+    async def main() -> None:
+        async with connect(starting.ws) as socket:
+            slow.go_on.set()
+            assert "could not be built" in str((await receive(socket))["data"])
+            assert (await closed(socket))[0] == 1011
+
+    run(main)
+    starting.thread.join(10)
+    assert not starting.thread.is_alive()
+
+
+# --- the end ------------------------------------------------------------------------------------
+
+
+def test_sessions_are_told_that_the_server_stops(server: Running) -> None:
+    async def main() -> None:
+        async with connect(server.ws) as socket:
+            await receive(socket)
+            server.server.should_exit = True
+            assert await closed(socket) == (1001, "the server is stopping")
+
+    run(main)
+    server.thread.join(5)
+    assert not server.thread.is_alive()
+
+
+def test_a_session_that_will_not_end_does_not_hold_the_server(scripted: Any) -> None:
+    cancelled = threading.Event()
+
+    async def stubborn(connection: object) -> None:
+        try:
+            await anyio.sleep_forever()
+        finally:
+            cancelled.set()
+
+    scripted.connect = stubborn
+
+    async def main() -> None:
+        async with connect(server.ws) as socket:
+            while not await sessions(server):
+                pass
+            server.server.should_exit = True
+            assert (await closed(socket))[0] == 1001
+
+    with running(scripted) as server:
+        run(main)
+    assert cancelled.is_set()

@@ -73,7 +73,7 @@ class _Manager(pluggy.PluginManager):
     """Looks only at names that may be hooks, so that a lazy attribute of a module stays lazy."""
 
     def parse_hookimpl_opts(self, plugin: object, name: str) -> pluggy.HookimplOpts | None:
-        if not name.startswith("xtalk_") and name not in vars(plugin):
+        if not name.startswith("xtalk_") and name not in getattr(plugin, "__dict__", ()):
             return None
         return super().parse_hookimpl_opts(plugin, name)
 
@@ -189,10 +189,13 @@ class Plugins:
         self, hook: str, arguments: Mapping[str, Any]
     ) -> Iterator[tuple[Plugin, Callable[..., Any], list[Any]]]:
         caller: pluggy.HookCaller = getattr(self._manager.hook, hook)
-        named = [(self._plugin(impl.plugin), impl) for impl in reversed(caller.get_hookimpls())]
-        for plugin, impl in sorted(
-            named, key=lambda each: (self._rank(each[0])[0], each[1].trylast - each[1].tryfirst)
-        ):
+        named = [(self._plugin(impl.plugin), impl) for impl in caller.get_hookimpls()]
+
+        def place(each: tuple[Plugin, pluggy.HookImpl]) -> tuple[int, int, int]:
+            plugin, impl = each
+            return self._rank(plugin)[0], impl.trylast - impl.tryfirst, self.rows.index(plugin)
+
+        for plugin, impl in sorted(named, key=place):
             yield plugin, impl.function, [arguments[name] for name in impl.argnames]
 
     def _plugin(self, module: object) -> Plugin:

@@ -19,6 +19,7 @@ from xtalk import events
 from xtalk.audio import AudioFrame
 from xtalk.bus import EventBus, Manager, Override
 from xtalk.calls import close_model, open_model
+from xtalk.errors import NotAvailable
 from xtalk.managers.asr import ASRManager
 from xtalk.managers.enhancer import EnhancerManager
 from xtalk.managers.input_gateway import InputGateway
@@ -162,6 +163,10 @@ class Session:
                         for item in first:
                             self._receive(item)
                         await self._read()
+                except Exception:
+                    self._close = (1011, "Internal server error")
+                    self.send(messages.Error(message="The server failed to run this session."))
+                    raise
                 finally:
                     with anyio.CancelScope(shield=True):
                         await self._end()
@@ -216,9 +221,12 @@ class Session:
         agent = self.pipeline.get_agent()
         for name, tools in self._hook("xtalk_tools", session=self):
             tools = list(tools)
-            if tools and agent is not None:
+            if not tools or agent is None:
+                continue
+            try:
                 agent.add_tools(tools)
-                log.debug("%s offered %d tools", name, len(tools))
+            except NotAvailable as error:
+                log.warning("the tools of plugin %s are not used: %s", name, error)
 
     async def _end(self) -> None:
         self.bus.post(events.ConversationEnded(reason="disconnected"))

@@ -79,6 +79,7 @@ async def _talk(
     limit: int = 0,
     latency_s: float = 0.0,
     pipeline: Any = None,
+    plugins: Any = None,
     **client: Any,
 ) -> AsyncIterator[Call]:
     made = pipeline or DefaultPipeline(
@@ -90,7 +91,7 @@ async def _talk(
     blueprint = DefaultService(pipeline=made, service_config=config)
     if service is not None:
         service(blueprint)
-    host = Host(blueprint, SessionLimiter(limit))
+    host = Host(blueprint, SessionLimiter(limit), plugins)
     transport = MemoryTransport(latency_s=latency_s)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(host.connect, transport)

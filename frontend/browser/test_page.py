@@ -29,22 +29,24 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[str]:
-    """The address of `xtalk serve` with the embedded default, on a free port."""
+    """The address of `xtalk serve` with the embedded default, ready, on a free port."""
     command = [sys.executable, "-m", "xtalk.cli", "serve", "--port", "0"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
-        yield address_in(process)
-        process.terminate()
+        try:
+            yield address_when_ready(process)
+        finally:
+            process.terminate()
 
 
-def address_in(process: subprocess.Popen[str]) -> str:
-    """The first address that the server's log names."""
-    seen = []
+def address_when_ready(process: subprocess.Popen[str]) -> str:
+    """The address that the server's log names, once it says that the models are built."""
+    log = ""
     assert process.stderr is not None
     for line in process.stderr:
-        if address := re.search(r"http://[\d.]+:\d+", line):
+        log += line
+        if "ready:" in line and (address := re.search(r"http://[\d.]+:\d+", log)):
             return address[0]
-        seen.append(line)
-    pytest.fail("the server ended before it named its address:\n" + "".join(seen))
+    pytest.fail(f"the server ended before it was ready:\n{log}")
 
 
 def test_the_page_says_what_is_running(browser: Browser, server: str) -> None:

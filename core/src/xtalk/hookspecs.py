@@ -454,14 +454,14 @@ def xtalk_turn(session: SessionView, turn: Turn) -> AbstractAsyncContextManager[
     It lies outside the turn's cancel scope: it can still await after a barge-in, and then finds
     `turn.outcome` set.
 
-        from contextlib import asynccontextmanager
-        from xtalk import hookimpl
+    from contextlib import asynccontextmanager
+    from xtalk import hookimpl
 
-        @hookimpl
-        @asynccontextmanager
-        async def xtalk_turn(session, turn):
-            yield
-            session.log.info("a turn ended: %s", turn.outcome)
+    @hookimpl
+    @asynccontextmanager
+    async def xtalk_turn(session, turn):
+        yield
+        session.log.info("a turn ended: %s", turn.outcome)
     """
 
 
@@ -472,16 +472,16 @@ def xtalk_settings() -> type | None:
     The object that is built from it is `xtalk.plugin_settings[<name>]`, and in the
     configuration of every session `config["plugins"][<name>]`.
 
-        from xtalk import hookimpl
+    from xtalk import hookimpl
 
-        class Settings:
-            def __init__(self, *, folder: str = "recordings", keep_days: int = 7):
-                self.folder = folder
-                self.keep_days = keep_days
+    class Settings:
+        def __init__(self, *, folder: str = "recordings", keep_days: int = 7):
+            self.folder = folder
+            self.keep_days = keep_days
 
-        @hookimpl
-        def xtalk_settings():
-            return Settings
+    @hookimpl
+    def xtalk_settings():
+        return Settings
     """
 
 
@@ -493,7 +493,8 @@ def xtalk_configure(config: Config) -> Mapping[str, Any] | None:
 
     @hookimpl
     def xtalk_configure(config):
-        if config.models["tts"].type == "Flute":
+        tts = config.models.get("tts")
+        if tts is not None and tts.type == "Flute":
             return {"service_config": {"ahead_sec": 2.0}}
     """
 
@@ -504,12 +505,12 @@ def xtalk_make_model(model: type, params: Mapping[str, Any]) -> object | None:
 
     xtalk's own builder, which calls `model(**params)`, comes last.
 
-        from xtalk import hookimpl
+    from xtalk import hookimpl
 
-        @hookimpl
-        def xtalk_make_model(model, params):
-            if model.__name__ == "Flute":
-                return model(**{**params, "voice": "alto"})
+    @hookimpl
+    def xtalk_make_model(model, params):
+        if model.__name__ == "Flute":
+            return model(**{**params, "voice": "alto"})
     """
 
 
@@ -572,14 +573,14 @@ def xtalk_commands(commands: argparse._SubParsersAction[Any]) -> None:
     What the function returns is the exit status, None means 0. `arguments.plugins` holds the
     loaded plugins.
 
-        from xtalk import hookimpl
+    from xtalk import hookimpl
 
-        def greet(arguments):
-            print(f"Hello, {arguments.name}.")
+    def greet(arguments):
+        print(f"Hello, {arguments.name}.")
 
-        @hookimpl
-        def xtalk_commands(commands):
-            parser = commands.add_parser("greet", help="say hello")
-            parser.add_argument("name")
-            parser.set_defaults(run=greet)
+    @hookimpl
+    def xtalk_commands(commands):
+        parser = commands.add_parser("greet", help="say hello")
+        parser.add_argument("name")
+        parser.set_defaults(run=greet)
     """

@@ -20,9 +20,10 @@ PARTS = {
         " | eighteen | nineteen"
     ),
     "tens": "twenty | thirty | forty | fifty | sixty | seventy | eighty | ninety",
+    # The longest first, so that a number is not taken for another one that it begins with.
     "number": (
-        "zero | <small> | <teen> | <tens> [<small>]"
-        " | (a | <small>) hundred [[and] (<small> | <teen> | <tens> [<small>])]"
+        "(a | <small>) hundred [[and] (<tens> [<small>] | <teen> | <small>)]"
+        " | <tens> [<small>] | <teen> | <small> | zero"
     ),
     "operator": "plus | minus | times | multiplied by | divided by",
 }

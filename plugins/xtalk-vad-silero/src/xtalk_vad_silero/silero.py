@@ -52,7 +52,8 @@ class SileroVAD(VAD):
         self._input[0, :CONTEXT] = self._input[0, -CONTEXT:]
         self._input[0, CONTEXT:] = pcm_to_float(frame)
         inputs = {"input": self._input, "state": self._state, "sr": self._rate}
-        probability, self._state = self._session.run(None, inputs)
+        probability, state = self._session.run(None, inputs)
+        self._state = state
         return float(probability[0, 0])
 
     def is_speech(self, frame: bytes) -> bool:

@@ -191,9 +191,9 @@ class Plugins:
         caller: pluggy.HookCaller = getattr(self._manager.hook, hook)
         named = [(self._plugin(impl.plugin), impl) for impl in caller.get_hookimpls()]
 
-        def place(each: tuple[Plugin, pluggy.HookImpl]) -> tuple[int, int, int]:
+        def place(each: tuple[Plugin, pluggy.HookImpl]) -> tuple[int, int, str]:
             plugin, impl = each
-            return self._rank(plugin)[0], impl.trylast - impl.tryfirst, self.rows.index(plugin)
+            return self._rank(plugin)[0], impl.trylast - impl.tryfirst, plugin.name
 
         for plugin, impl in sorted(named, key=place):
             yield plugin, impl.function, [arguments[name] for name in impl.argnames]

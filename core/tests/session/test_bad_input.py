@@ -46,7 +46,7 @@ def test_rubbish_is_answered_in_words_and_the_conversation_goes_on(
         async with talk() as call:
             call.client.send(item)
             error = await call.client.wait_for(m.Error)
-            assert error.message.endswith(".")
+            assert error.message
             assert "Traceback" not in error.message
             assert "evil" not in error.message
             await call.say()

@@ -196,7 +196,7 @@ def test_a_full_mailbox_drops_and_says_so_once() -> None:
 
         class Stuck:
             async def handle(self, event: BaseEvent) -> None:
-                await anyio.sleep(1e6)
+                await anyio.sleep_forever()
 
         bus.subscribe(A, Stuck().handle)
         bus.subscribe(ErrorOccurred, errors.append)

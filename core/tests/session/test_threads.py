@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import aclosing
 
 import anyio
+import anyio.lowlevel
 import pytest
 
 from xtalk.errors import ModelBusy
@@ -119,7 +120,7 @@ def test_twenty_cancelled_calls_never_meet_inside_one_clone() -> None:
                             await lease.run(lease.model.work)
 
                 tasks.start_soon(one)
-                await anyio.sleep(0)
+                await anyio.lowlevel.checkpoint()
                 scope.cancel()
 
     virtual_time.run(main())

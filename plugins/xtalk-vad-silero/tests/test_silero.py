@@ -12,7 +12,7 @@ import pytest
 from xtalk_vad_silero.silero import MODEL_FILE, SileroVAD
 
 from xtalk.audio import RATE_IN, Framer, float_to_pcm, silence
-from xtalk.errors import AudioError
+from xtalk.errors import AudioError, ConfigError
 
 SHA256 = "7ed98ddbad84ccac4cd0aeb3099049280713df825c610a8ed34543318f1b2c49"
 
@@ -94,6 +94,11 @@ def test_another_model_file_can_be_given(tmp_path: Path) -> None:
     other = tmp_path / "other.onnx"
     other.write_bytes(MODEL_FILE.read_bytes())
     assert share_of_speech(silence(1.0, RATE_IN).pcm, SileroVAD(model_path=str(other))) == 0
+
+
+def test_a_model_file_that_is_not_there_is_named() -> None:
+    with pytest.raises(ConfigError, match=r"model_path: .*nowhere\.onnx"):
+        SileroVAD(model_path="nowhere.onnx")
 
 
 @pytest.mark.parametrize("samples", [0, 511, 513, 1024])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import replace
 from typing import Annotated, Any
 
@@ -76,7 +76,7 @@ class Espeak(TTS):
     def synthesize(self, text: str) -> bytes:
         return b"".join(self.synthesize_stream(text))
 
-    def synthesize_stream(self, text: str, **kwargs: Any) -> Iterator[bytes]:
+    def synthesize_stream(self, text: str, **kwargs: Any) -> Generator[bytes, None, None]:
         """Chunks of 60 ms as the library makes them; nothing for a text without words."""
         speakable = UNSPEAKABLE.sub(" ", text)
         for piece in PIECE.findall(speakable):

@@ -11,7 +11,7 @@ import ctypes
 import functools
 import queue
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -104,7 +104,7 @@ class Library:
             return None
         return f"{found}{plus}{variant}"
 
-    def speak(self, text: str, delivery: Delivery) -> Iterator[bytes]:
+    def speak(self, text: str, delivery: Delivery) -> Generator[bytes, None, None]:
         """PCM16 as it is made, the first after 0.2 ms. Closing the iterator stops the making."""
         job = _Job(text.encode("utf-8", "replace") + b"\0", delivery)
         self._jobs.put(job)

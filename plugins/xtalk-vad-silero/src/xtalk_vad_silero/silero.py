@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import copy
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
 from xtalk.audio import RATE_IN, pcm_to_float
-from xtalk.errors import AudioError
+from xtalk.errors import AudioError, ConfigError
 from xtalk.speech.interfaces import VAD
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
 __all__ = ["MODEL_FILE", "SileroVAD"]
 
@@ -30,6 +34,9 @@ class SileroVAD(VAD):
     inline = True
     frame_samples = 512
 
+    _input: npt.NDArray[np.float32]  # the context and the frame, shape (1, 576)
+    _state: npt.NDArray[np.float32]  # shape (2, 1, 128)
+
     def __init__(
         self,
         threshold: Annotated[
@@ -40,7 +47,7 @@ class SileroVAD(VAD):
         ] = None,
     ) -> None:
         self.threshold = threshold
-        self._session = _load(model_path or str(MODEL_FILE))
+        self._session = _load(MODEL_FILE if model_path is None else Path(model_path))
         self.reset()
 
     def speech_probability(self, frame: bytes) -> float:
@@ -52,8 +59,7 @@ class SileroVAD(VAD):
         self._input[0, :CONTEXT] = self._input[0, -CONTEXT:]
         self._input[0, CONTEXT:] = pcm_to_float(frame)
         inputs = {"input": self._input, "state": self._state, "sr": self._rate}
-        probability, state = self._session.run(None, inputs)
-        self._state = state
+        probability, self._state = self._session.run(None, inputs)
         return float(probability[0, 0])
 
     def is_speech(self, frame: bytes) -> bool:
@@ -65,7 +71,7 @@ class SileroVAD(VAD):
 
         self._rate = np.array(RATE_IN, dtype=np.int64)
         self._input = np.zeros((1, CONTEXT + self.frame_samples), dtype=np.float32)
-        self._state: Any = np.zeros((2, 1, 128), dtype=np.float32)
+        self._state = np.zeros((2, 1, 128), dtype=np.float32)
 
     def clone(self) -> SileroVAD:
         twin = copy.copy(self)
@@ -73,12 +79,14 @@ class SileroVAD(VAD):
         return twin
 
 
-def _load(path: str) -> Any:
+def _load(path: Path) -> Any:
     import onnxruntime
 
+    if not path.is_file():
+        raise ConfigError(f"model_path: there is no file {path}")
     options = onnxruntime.SessionOptions()
     # The network is too small to gain from more threads, and they would spin.
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
     options.log_severity_level = 3
-    return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])

@@ -170,6 +170,14 @@ class Loudspeaker:
     def empty(self) -> bool:
         return not self._queue
 
+    @property
+    def last_sound(self) -> float:
+        """When the last piece that was heard had ended (s, the loop's clock); 0 before any."""
+        if not self.heard:
+            return 0.0
+        last = self.heard[-1]
+        return last.at + AudioFrame(last.pcm, RATE_OUT).seconds
+
     def play(self, chunk: m.TtsChunk) -> None:
         if not chunk.pcm:
             return

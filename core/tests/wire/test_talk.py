@@ -1,0 +1,204 @@
+"""`xtalk talk` with a recording, in virtual time against a scripted server."""
+
+from __future__ import annotations
+
+import argparse
+import array
+import json
+import math
+import wave
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+from xtalk.audio import AudioFrame
+from xtalk.cli import main
+from xtalk.commands.talk import with_recording
+from xtalk.errors import XtalkError
+from xtalk.testing import virtual_time
+from xtalk.testing.client import Connection, MemoryConnection
+from xtalk.testing.transport import MemoryTransport
+from xtalk.wav import write_wav
+from xtalk.wire import messages as m
+from xtalk.wire.protocol import ServerProtocol
+
+SPEECH_S = 1.0
+REPLY = array.array("h", [round(9000 * math.sin(i / 20)) for i in range(48000)]).tobytes()
+
+
+class Server:
+    """Waits until the speech has been sent, then says what the script says."""
+
+    def __init__(self, *script: float | m.ServerMessage | m.TtsChunk) -> None:
+        self.script = script
+        self.transport = MemoryTransport()
+        self.actions: list[str] = []
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[Connection]:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._serve)
+            yield MemoryConnection(self.transport)
+            tasks.cancel_scope.cancel()
+
+    async def _serve(self) -> None:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._read)
+            for step in self.script:
+                if isinstance(step, (int, float)):
+                    await anyio.sleep(step)
+                else:
+                    await self.transport.send(ServerProtocol().send(step))
+
+    async def _read(self) -> None:
+        while (item := await self.transport.receive()) is not None:
+            if isinstance(item, str):
+                self.actions.append(json.loads(item)["action"])
+
+
+def chunks() -> list[m.TtsChunk]:
+    return [m.TtsChunk(i + 1, REPLY[i * 19200 : (i + 1) * 19200]) for i in range(5)]
+
+
+NORMAL = (
+    m.SessionInfo(session_id="s"),
+    SPEECH_S + 0.5,
+    m.UpdateAsr(text="go", turn_id=1),
+    m.StopTts(),
+    m.FinishAsr(text="go on", turn_id=1),
+    m.ToolCalled(name="look", args={"n": 1}),
+    0.1,
+    m.UpdateResp(text="I am", turn_id=1),
+    m.StartTts(),
+    *chunks(),
+    m.LatencyMetrics(asr_latency_ms=12, tts_first_chunk_ms=3),
+    m.FinishResp(text="I am going.", turn_id=1),
+    m.TtsFinished(),
+)
+
+
+@pytest.fixture
+def question(tmp_path: Path) -> Path:
+    loud = array.array("h", [9000, -9000] * round(8000 * SPEECH_S))
+    quiet = array.array("h", bytes(2 * 3200))
+    path = tmp_path / "question.wav"
+    write_wav(path, AudioFrame((loud + quiet).tobytes(), 16000))
+    return path
+
+
+def run(server: Server, question: Path, **options: Any) -> None:
+    given = {"output": None, "url": None, "marks": False, "timeout": 30.0, "json": True}
+    arguments = argparse.Namespace(wav=str(question), **{**given, **options})
+
+    async def talk() -> None:
+        assert await with_recording(arguments, server.connection()) == 0
+
+    virtual_time.run(talk())
+
+
+def test_it_reports_what_was_understood_and_said(
+    question: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(Server(*NORMAL), question)
+    report = json.loads(capsys.readouterr().out)
+    assert report["turns"] == [
+        {
+            "turn": 1,
+            "heard": "go on",
+            "reply": "I am going.",
+            "tools": [{"name": "look", "args": {"n": 1}}],
+            "latency_ms": {"asr_latency": 12, "tts_first_chunk": 3},
+        }
+    ]
+    assert report["errors"] == []
+    assert report["response_ms"] == pytest.approx(600, abs=32)
+
+
+def test_it_says_the_same_in_words(question: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run(Server(*NORMAL), question, json=False)
+    said = capsys.readouterr()
+    assert "you:   go on\n" in said.out
+    assert "reply: I am going.\n" in said.out
+    assert "asr_latency 12 ms, tts_first_chunk 3 ms\n" in said.out
+    assert "building the models" not in said.out
+
+
+def test_the_output_holds_both_sides_on_one_clock(question: Path, tmp_path: Path) -> None:
+    output = tmp_path / "answer.wav"
+    run(Server(*NORMAL), question, output=str(output))
+    with wave.open(str(output), "rb") as file:
+        assert (file.getframerate(), file.getnchannels(), file.getsampwidth()) == (48000, 2, 2)
+        samples = array.array("h", file.readframes(file.getnframes()))
+    left, right = samples[0::2], samples[1::2]
+    assert max(left[: 48000 - 480]) > 8000
+    assert max(map(abs, left[48000 + 480 : 57600])) < 1000
+    start = next(i for i, sample in enumerate(right) if sample)
+    assert start / 48000 == pytest.approx(1.6, abs=0.033)
+    assert right[start - 1 : start - 1 + 48000].tobytes() == REPLY
+
+
+def test_it_acknowledges_what_it_plays(question: Path) -> None:
+    server = Server(*NORMAL)
+    run(server, question)
+    assert server.actions.count("tts_chunk_played") == 5
+    assert server.actions[-1] == "tts_playback_finished"
+    assert "vad_speech_start" not in server.actions
+
+
+def test_it_marks_speech_when_asked(question: Path) -> None:
+    server = Server(*NORMAL)
+    run(server, question, marks=True)
+    marks = [action for action in server.actions if action.startswith("vad_")]
+    assert marks == ["vad_speech_start", "vad_speech_end"]
+
+
+def test_nothing_understood_is_an_error(question: Path) -> None:
+    with pytest.raises(XtalkError, match="nothing was understood within 5 s"):
+        run(Server(m.SessionInfo(session_id="s")), question, timeout=5)
+
+
+def test_a_reply_without_an_end_is_an_error(question: Path) -> None:
+    with pytest.raises(XtalkError, match="had not ended after 5 s"):
+        run(Server(*NORMAL[:-1]), question, timeout=5)
+
+
+def test_a_reply_without_sound_is_no_error(
+    question: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    script = (
+        m.SessionInfo(session_id="s"),
+        1.5,
+        m.FinishAsr(text="be quiet", turn_id=1),
+        m.FinishResp(text="...", turn_id=1),
+        m.InvalidAsrResult(),
+    )
+    run(Server(*script), question)
+    assert json.loads(capsys.readouterr().out)["response_ms"] is None
+
+
+def test_a_server_that_is_not_there_is_one_sentence(
+    question: Path, capsys: pytest.CaptureFixture[str], unused_port: int
+) -> None:
+    url = f"ws://127.0.0.1:{unused_port}/ws"
+    assert main(["talk", "--wav", str(question), "--url", url]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith(f"xtalk: cannot talk to {url}: ")
+    assert len(error.splitlines()) == 1
+
+
+def test_the_output_needs_a_recording(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["talk", "-o", "x.wav"]) == 1
+    assert "-o needs --wav" in capsys.readouterr().err
+
+
+@pytest.fixture
+def unused_port() -> int:
+    import socket
+
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])

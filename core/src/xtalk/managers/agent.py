@@ -259,6 +259,8 @@ class LLMAgentManager(Manager):
         turn = self._unrecorded.pop(event.turn_id, None)
         if turn is None:
             return
+        if turn is self._turn and event.outcome == "interrupted":
+            self._stop_turn()  # somebody stopped the voice alone
         outcome = "failed" if turn.outcome == "failed" else event.outcome
         record = TurnRecord(
             turn_id=turn.id,

@@ -77,7 +77,9 @@ class TTSManager(Manager):
         turn = self._session.turn
         if turn is None or not turn.running:
             # Somebody else than our agent manager wants to be heard.
-            turn = self._session.new_turn(event.turn_id or self._playback.turn_id + 1, "")
+            playback = self._playback
+            turn_id = playback.turn_id if playback.active else event.turn_id or 1
+            turn = self._session.new_turn(turn_id, "")
             self._session.spawn(turn.run, None, self._session.around_turn(turn))
         if not turn.spoken_to:
             if not self._playback.active:
@@ -111,6 +113,16 @@ class TTSManager(Manager):
         if turn is not None:
             turn.cancel()
         self._post(self._playback.stop(self._now(), tell_client=event.tell_client))
+
+    @on(events.TurnLLMAgentStopRequested, 90)
+    def _agent_stopped(self, event: events.TurnLLMAgentStopRequested) -> None:
+        # Turn taking stops the voice in the same breath; who stops only the agent means both.
+        if self._playback.active:
+            asyncio.get_running_loop().call_soon(self._fall_silent, self._playback.turn_id, event)
+
+    def _fall_silent(self, turn_id: int, event: events.TurnLLMAgentStopRequested) -> None:
+        if self._playback.active and self._playback.turn_id == turn_id:
+            self.event_bus.post(events.TurnTTSStopRequested(reason=event.reason))
 
     @on(events.TurnTTSPauseRequested, 95)
     def _pause(self, event: events.TurnTTSPauseRequested) -> None:

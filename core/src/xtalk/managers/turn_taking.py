@@ -69,6 +69,8 @@ class TurnTakingManager(Manager):
     @on(events.TTSChunkPlayedConfirm, 95)
     @on(events.TTSPlaybackFinished, 95)
     @on(events.TurnLLMAgentStartRequested, 95)
+    @on(events.TurnASRStartRequested, 80)
+    @on(events.TurnASREndRequested, 80)
     def _feed(self, event: events.BaseEvent) -> None:
         self._act(self.dialogue.feed(event, self._now()))
 

@@ -39,7 +39,6 @@ __all__ = [
 
 MASK = "********"
 
-_UNUSABLE = (pydantic.errors.PydanticUserError, TypeError)
 _SECRET_WORDS = {"key", "apikey", "token", "secret", "password", "passwd", "authorization"}
 _NAMED = (
     inspect.Parameter.POSITIONAL_OR_KEYWORD,
@@ -54,11 +53,14 @@ def settings(cls: type) -> type[BaseModel]:
     named = [parameter for parameter in parameters if parameter.kind in _NAMED]
     hints = {parameter.name: _hint(cls, parameter) for parameter in named}
     more = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters)
-    try:
-        return _model(cls.__name__, named, hints, more)
-    except _UNUSABLE:
-        hints = {parameter.name: _usable(parameter, hints) for parameter in named}
-        return _model(cls.__name__, named, hints, more)
+    model = _model(cls.__name__, named, hints, more)
+    if model is None:
+        for parameter in named:
+            if _model("probe", [parameter], hints, more) is None:
+                hints[parameter.name] = Any
+        model = _model(cls.__name__, named, hints, more)
+    assert model is not None
+    return model
 
 
 def check(cls: type, params: Mapping[str, Any], path: str) -> dict[str, Any]:
@@ -161,18 +163,12 @@ def _hint(cls: type, parameter: inspect.Parameter) -> Any:
         return Any
 
 
-def _usable(parameter: inspect.Parameter, hints: Mapping[str, Any]) -> Any:
-    """The argument's type; Any where pydantic cannot check it."""
-    try:
-        _model("probe", [parameter], hints, more=False)
-    except _UNUSABLE:
-        return Any
-    return hints[parameter.name]
-
-
 def _model(
     name: str, parameters: Iterable[inspect.Parameter], hints: Mapping[str, Any], more: bool
-) -> type[BaseModel]:
+) -> type[BaseModel] | None:
+    """The model; None when pydantic cannot check one of the types."""
+    from pydantic_core import SchemaError
+
     fields: dict[str, Any] = {
         # The prefix keeps clear of pydantic's own names, such as `json` and `copy`.
         f"a_{parameter.name}": (
@@ -187,7 +183,10 @@ def _model(
     config = ConfigDict(
         extra="allow" if more else "forbid", arbitrary_types_allowed=True, title=name
     )
-    return pydantic.create_model(name, __config__=config, **fields)
+    try:
+        return pydantic.create_model(name, __config__=config, **fields)
+    except (pydantic.errors.PydanticUserError, SchemaError, TypeError):
+        return None
 
 
 def _like(default: object, value: object) -> object:

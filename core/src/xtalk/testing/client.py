@@ -494,4 +494,5 @@ class WireClient:
         self._news.set()
 
     def _now_ms(self) -> int:
-        return round((anyio.current_time() + self._epoch) * 1000)
+        # Timers call this too, outside every task, where anyio does not know its loop.
+        return round((asyncio.get_running_loop().time() + self._epoch) * 1000)

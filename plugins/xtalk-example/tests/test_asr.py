@@ -9,3 +9,4 @@ from xtalk.testing.suites import ASRSuite
 
 class TestFixedASR(ASRSuite):
     model = FixedASR
+    expected = "hello"

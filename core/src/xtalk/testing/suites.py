@@ -45,6 +45,7 @@ from xtalk.errors import NotAvailable
 from xtalk.hookspecs import Model
 from xtalk.plugins import Plugins
 from xtalk.speech.interfaces import ASR, TTS, VAD, Transcript
+from xtalk.testing.recordings import recording
 from xtalk.threads import Guard
 
 __all__ = ["ASRSuite", "AgentSuite", "Suite", "TTSSuite", "VADSuite"]
@@ -206,10 +207,10 @@ def words(text: str) -> list[str]:
 
 
 class ASRSuite(Suite[ASR]):
-    """A recogniser. `speech` is the name of a shipped recording, `expected` what it should hear."""
+    """A recogniser. `speech` names a recording of `xtalk.testing`, `expected` what it must hear."""
 
     slot = "asr"
-    speech: ClassVar[str] = "hello"
+    speech: ClassVar[str] = "what-time-is-it"
     expected: ClassVar[str | None] = None
 
     def check_card(self, card: Model, model: ASR) -> None:
@@ -334,8 +335,6 @@ class ASRSuite(Suite[ASR]):
 
     def sound(self) -> bytes:
         """The recording: PCM16 mono at 16 kHz."""
-        from xtalk.testing import recording
-
         return recording(self.speech).pcm
 
     async def understand(self, guard: Guard[ASR]) -> str:
@@ -554,10 +553,10 @@ def likeness(one: AudioFrame, other: AudioFrame) -> float:
 
 
 class VADSuite(Suite[VAD]):
-    """A voice-activity detector. `speech` is the name of a shipped recording."""
+    """A voice-activity detector. `speech` names a recording of `xtalk.testing`."""
 
     slot = "vad"
-    speech: ClassVar[str] = "hello"
+    speech: ClassVar[str] = "what-time-is-it"
 
     @clones(1)
     async def test_silence_is_not_speech(self, guard: Guard[VAD]) -> None:
@@ -613,8 +612,6 @@ class VADSuite(Suite[VAD]):
 
     def sound(self) -> bytes:
         """The recording: PCM16 mono at 16 kHz."""
-        from xtalk.testing import recording
-
         return recording(self.speech).pcm
 
     async def probabilities(self, guard: Guard[VAD], pcm: bytes) -> list[float]:

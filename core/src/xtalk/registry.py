@@ -19,6 +19,7 @@ import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from functools import reduce
 from pathlib import Path
 from typing import Any
@@ -134,13 +135,13 @@ class Registry:
 
 
 def hint(name: str, installed: Sequence[str] = ()) -> str:
-    """Where a type that is not installed may be found, or which one may be meant."""
-    from xtalk.schema import nearest
-
+    """Where a type that is not installed may be found, or which one may be meant; may be empty."""
     if name in _KNOWN:
         return f"It is in the plugin {_KNOWN[name]}"
-    text = nearest(name, [*installed, *_KNOWN]).removeprefix("; ")
-    return text[:1].upper() + text[1:]
+    for meant in get_close_matches(name, installed, 1) or get_close_matches(name, _KNOWN, 1):
+        place = "" if meant in installed else f" It is in the plugin {_KNOWN[meant]}"
+        return f"Did you mean {meant!r}?{place}"
+    return ""
 
 
 def import_spec(spec: Spec) -> Any:

@@ -290,7 +290,9 @@ class Config:
             for step in path[:-1]:
                 child = place.get(step)
                 place[step] = place = child if isinstance(child, dict) else {}
-            place[path[-1]] = value
+            if value == {} and isinstance(place.get(path[-1]), dict):
+                continue
+            place[path[-1]] = dict(value) if isinstance(value, Mapping) else value
             self.sources[".".join(path)] = layer.source(path)
 
     def _choices(self) -> dict[str, Choice]:
@@ -507,8 +509,10 @@ def _slot_table(key: str, value: Any) -> Mapping[str, Any]:
             raise ConfigError(f"{key}.{name}: unknown{advice}")
     if not isinstance(value.get("type", ""), str):
         raise ConfigError(f"{key}.type: expected a type name, found {value['type']!r}")
-    params = value.get("params")
-    return {**value, "params": {} if params is None else _table(f"{key}.params", params)}
+    table = {name: each for name, each in value.items() if name == "type"}
+    if params := _table(f"{key}.params", value.get("params") or {}):
+        table["params"] = params
+    return table
 
 
 def _table(key: str, value: Any) -> Mapping[str, Any]:
@@ -521,7 +525,7 @@ def _leaves(
     tree: Mapping[str, Any], path: tuple[str, ...] = ()
 ) -> Iterator[tuple[tuple[str, ...], Any]]:
     for key, value in tree.items():
-        if isinstance(value, Mapping):
+        if isinstance(value, Mapping) and value:
             yield from _leaves(value, (*path, str(key)))
         else:
             yield (*path, str(key)), value

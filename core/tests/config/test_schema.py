@@ -24,7 +24,7 @@ class Voice:
         retries: int = 2,
         api_key: str | None = None,
         names: list[str] | None = None,
-        hidden: SecretStr = SecretStr("x"),
+        hidden: SecretStr | None = None,
     ) -> None:
         self.given = (voice, speed, retries, api_key, names, hidden)
 

@@ -126,9 +126,15 @@ class Turn:
         """Whether speaking has begun."""
         return self._speaking is not None
 
-    def say(self, text: str) -> None:
-        """More of the reply. A sentence goes out with the token that ends it."""
-        self._hand_over(self._splitter.push(text))
+    def say(self, text: str, spoken: str | None = None) -> None:
+        """More of the reply. A sentence goes out with the token that ends it.
+
+        With `spoken` the text is one piece, and the voice says that instead.
+        """
+        if spoken is None:
+            self._hand_over(self._splitter.push(text))
+        else:
+            self._hand_over(self._splitter.whole(text, spoken))
         if self._doubt is not None:
             self._doubt.cancel()
             self._doubt = None

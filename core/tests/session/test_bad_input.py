@@ -100,6 +100,7 @@ def test_any_sequence_leaves_the_neighbour_alone_and_nothing_behind(items: list[
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(hall.connect, wild)
             tasks.start_soon(hall.connect, tame)
+            await anyio.sleep(0.1)
             for item in items:
                 for frame in {"loud": loud(0.5), "quiet": quiet(0.5)}.get(item, ()):  # type: ignore[call-overload]
                     wild.push(frame)

@@ -100,7 +100,7 @@ class TTSManager(Manager):
         if event.chunk is not None:
             turn.play(event.chunk)
         else:
-            turn.say(event.text)
+            turn.say(event.text, event.spoken)
 
     @on(events.TurnTTSFlushRequested, 98)
     def _flush(self, event: events.TurnTTSFlushRequested) -> None:

@@ -39,6 +39,11 @@ class BaseEvent:
     timestamp: float = field(default_factory=time.time)
     at: float = 0.0
 
+    def __init_subclass__(cls, **arguments: Any) -> None:
+        super().__init_subclass__(**arguments)
+        if cls.TYPE == BaseEvent.TYPE:  # without a TYPE of its own it goes by its name
+            cls.TYPE = cls.__name__
+
     @property
     def event_type(self) -> str:
         return self.TYPE

@@ -68,8 +68,8 @@ FILLERS = frozenset(
         "ah", "aha", "eh", "er", "erm", "hm", "hmm", "huh", "mhm", "mm", "mmm", "oh",
         "ooh", "uh", "uhhuh", "um", "umm", "ok", "okay", "right", "sure", "yeah", "yep",
         "yup",
-        "嗯", "啊", "呃", "哦", "噢", "喔", "呀", "吧", "呢", "嘛", "咳", "哼", "唉", "诶", "欸", "对",
-        "是", "好", "行", "好的", "是的", "对的", "没错",
+        "嗯", "啊", "呃", "哦", "噢", "喔", "呀", "吧", "呢", "嘛", "咳", "哼", "唉", "诶", "欸",
+        "对", "是", "好", "行", "好的", "是的", "对的", "没错",
     }
 )
 # fmt: on
@@ -460,7 +460,9 @@ class Dialogue:
                 text_length=len(text),
             )
         ]
-        if not speech.answered:
+        if speech.answered:  # another mark may have shut the gate since
+            out += [TurnTTSResumeRequested(tell_client=False), TurnLLMAgentResumeRequested()]
+        else:
             out += self._interrupt("accepted")
         text = _join(self.held or "", text)
         if verdict.kind in ("incomplete", "wait"):

@@ -25,9 +25,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Heard", "HeardReply", "cut_at_word", "is_ideograph"]
 
+CAUTION = 1.25  # a sentence still being made may turn out longer than guessed
 SECONDS_PER_LETTER = 0.075
 SECONDS_PER_IDEOGRAPH = 0.25
 LATE_ACK_S = 0.1
+JITTER = 1.5  # of a round trip, against its mean
 SLACK_S = 0.05
 
 
@@ -75,6 +77,7 @@ class Heard:
         self._made = 0
         self._sent: dict[int, _Sent] = {}
         self._paused_at: float | None = None
+        self._suspended = False
         self._paused_s = 0.0
         self._mark: float | None = None  # the client's clock at its pause, ms
         self._position = 0
@@ -142,10 +145,16 @@ class Heard:
             return False
         return chunk.plays_until <= self.clock(now) + self.rtt / 2 + SLACK_S
 
-    def pause(self, now: float, client_timestamp: float | None = None) -> None:
-        """The client is suspended, by itself at `client_timestamp` (its clock, ms) or by us."""
-        if self._paused_at is None:
+    def pause(
+        self, now: float, client_timestamp: float | None = None, *, certain: bool = True
+    ) -> None:
+        """The client is suspended, by itself at `client_timestamp` (its clock, ms) or by us.
+
+        Until it is `certain` the client may be playing on, and a later call sets the time anew.
+        """
+        if not self._suspended:
             self._paused_at = now
+        self._suspended = self._suspended or certain
         if self._mark is None:
             self._mark = client_timestamp
 
@@ -158,10 +167,11 @@ class Heard:
             self._paused_s += now - self._paused_at
             self._anchor = None
         self._paused_at = self._mark = None
+        self._suspended = False
 
-    def restart(self, now: float, *, acks: bool) -> int:
+    def restart(self, now: float) -> int:
         """All that was sent is superseded; the position from which to send again."""
-        position = self.position() if acks else self.by_the_clock(now)
+        position = self.position()
         self.resume(now)
         self._floor = self._position = position
         self._sent.clear()
@@ -169,6 +179,11 @@ class Heard:
         return position
 
     # --- the answers ------------------------------------------------------------------------
+
+    @property
+    def acknowledged(self) -> bool:
+        """Whether the client has acknowledged any chunk since the start or restart."""
+        return self.over in self._sent
 
     @property
     def unacknowledged_s(self) -> float:
@@ -194,8 +209,8 @@ class Heard:
             return 0
         since = self._paused_at - at
         if self._mark is not None and stamp is not None:
-            since = (self._mark - stamp) / 1000
-        arrived = self._paused_at - following.sent_at - self.rtt
+            since = (self._mark - stamp - 1) / 1000  # both were cut to whole milliseconds
+        arrived = self._paused_at - following.sent_at - JITTER * self.rtt
         seconds = max(0.0, min(since, arrived))
         return min(int(seconds * RATE_OUT), following.end - following.start)
 
@@ -222,12 +237,7 @@ class Heard:
             text = text.ljust(said.sentence.span[0]) + part
             if len(part) < len(said.sentence.text):
                 break
-        return text.rstrip() if len(text) < self._shown else text
-
-    @property
-    def _shown(self) -> int:
-        last = self._said[-1].sentence
-        return last.span[0] + len(last.text)
+        return text
 
     def _part(self, said: _Said, samples: int) -> str:
         text = said.sentence.text
@@ -247,7 +257,7 @@ class Heard:
         if done:
             guessed = sum(_guessed_s(said.sentence.text) for said in done)
             pace = sum(said.samples for said in done) / RATE_OUT / max(guessed, 0.01)
-        return int(_guessed_s(text) * pace * RATE_OUT)
+        return int(_guessed_s(text) * pace * CAUTION * RATE_OUT)
 
 
 def cut_at_word(text: str, length: int) -> str:

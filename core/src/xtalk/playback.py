@@ -128,6 +128,7 @@ class Playback:
         self._unheard: deque[tuple[int, bytes]] = deque()  # first sample, pcm
         self._settled = 0.0  # nothing leaves before
         self._owed = False  # a chunk must follow a resume, or the client does not wake up
+        self._finish_index = 0  # of the chunk that TTSFinished went with
         self._kicks = 0
         self._progress = 0.0
         self._heard = Heard(rtt=self.rtt)
@@ -222,7 +223,8 @@ class Playback:
         """
         self._shut.add(reason)
         if suspended:
-            self._heard.pause(now, client_timestamp)
+            certain = tell_client or client_timestamp is not None
+            self._heard.pause(now, client_timestamp, certain=certain)
         if ruined:
             self._heard.ruined = True
         return [TTSPaused()] if tell_client else []
@@ -249,12 +251,15 @@ class Playback:
             self._owed = True
         return out + (self._over(now, "done") if self._played(now) else self._pump(now))
 
-    def _restart(self, now: float) -> list[BaseEvent]:
+    def _restart(self, now: float, *, wake: bool = True) -> list[BaseEvent]:
         """`stop_tts, start_tts, resume_tts`, in the one order that works with the original's page.
 
         The first throws away its context, and with it the acknowledgements of what it destroyed.
         """
-        position = self._heard.restart(now, acks=self.acks)
+        resumed: list[BaseEvent] = [TTSResumed()] if wake else []
+        position = self._heard.restart(now)
+        if self._unheard:
+            position = max(position, self._unheard[0][0])
         for start, pcm in reversed(self._unheard):
             if start + len(pcm) // 2 > position:
                 self._buffer.put_back(memoryview(pcm)[2 * max(0, position - start) :])
@@ -262,10 +267,10 @@ class Playback:
         self._at = position
         self._settled, self._owed = 0.0, False
         if self._ended and not self._buffer.samples:
-            return [TTSResumed(), *self._over(now, "done")]
+            return resumed + self._over(now, "done")
         self.phase = Phase.SOUNDING
         started = TTSStarted(turn_id=self.turn_id)
-        return [TTSStopped(), started, TTSResumed(), *self._pump(now)]
+        return [TTSStopped(), started, *resumed, *self._pump(now)]
 
     # --- what the client says ---------------------------------------------------------------
 
@@ -281,9 +286,21 @@ class Playback:
         return self.poll(now)
 
     def playback_finished(self, now: float) -> list[BaseEvent]:
-        """The client says that the reply is over: believed of one that acknowledges nothing."""
-        over = not self.acks and self._heard.dry_in(now) <= 0 and not self._shut
-        return self._over(now, "done") if over and self.phase is Phase.DRAINING else []
+        """The client says that the reply is over: advice, believed when it can be true.
+
+        A kick that came after the end is not waited for: the original's page drops it. That page
+        also says so too early, where the finish of an interrupted reply is still on its mind and
+        it runs dry; then it drops everything until the next `stop_tts`, so it gets one.
+        """
+        if self._shut or not self._started or self._heard.ruined:
+            return []
+        if self.acks:
+            over = self.phase is Phase.DRAINING and self._heard.over >= self._finish_index
+        else:
+            over = self.phase is Phase.DRAINING and self._heard.dry_in(now) <= 0
+        if over:
+            return self._over(now, "done")
+        return self._restart(now, wake=False) if self._heard.acknowledged else []
 
     # --- time -------------------------------------------------------------------------------
 
@@ -377,6 +394,7 @@ class Playback:
 
     def _finish(self) -> BaseEvent:
         self.phase = Phase.DRAINING
+        self._finish_index = self._index
         return TTSFinished(turn_id=self.turn_id)
 
     def _finish_late(self, now: float) -> list[BaseEvent]:

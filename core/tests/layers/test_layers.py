@@ -19,9 +19,9 @@ import xtalk
 # A module without an entry belongs with the package that it is in. `serving` and the package
 # itself only show under other names what lies below them.
 LAYERS = (
-    "hookspecs errors audio wav events versions sentences wire wire.messages dialogue",
+    "hookspecs errors audio wav events versions wire wire.messages dialogue",
     "speech model_types agent rewriter wire.protocol wire.export schema bus heard transport "
-    "threads calls config_file log_utils",
+    "threads calls config_file log_utils sentences",
     "plugins registry settings pipeline stages listening turn playback",
     "managers session service limiter",
     "api cli commands testing serving xtalk",

@@ -104,9 +104,7 @@ class ToolCall(dict[str, Any]):
         effects: bool = True,
         instant: bool = False,
     ) -> None:
-        super().__init__(
-            name=name, args=dict(args or {}), id=id, effects=effects, instant=instant
-        )
+        super().__init__(name=name, args=dict(args or {}), id=id, effects=effects, instant=instant)
 
     @property
     def name(self) -> str:
@@ -216,9 +214,7 @@ class Agent(ABC):
         """The reply in pieces: by default the tool calls, then the text."""
         return _parts(self.generate(input))
 
-    async def async_generate(
-        self, input: str | dict[str, Any]
-    ) -> str | tuple[str, list[Any]]:
+    async def async_generate(self, input: str | dict[str, Any]) -> str | tuple[str, list[Any]]:
         """`generate` in a thread; override it when the agent is async by nature."""
         from xtalk.threads import run_in_thread
 

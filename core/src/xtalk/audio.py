@@ -49,9 +49,7 @@ class AudioFrame:
     def check(self) -> AudioFrame:
         """Itself, or AudioError when a sample is cut in half or the rate is impossible."""
         if len(self.pcm) % 2:
-            raise AudioError(
-                f"PCM16 needs an even number of bytes, got {len(self.pcm)}"
-            )
+            raise AudioError(f"PCM16 needs an even number of bytes, got {len(self.pcm)}")
         if self.rate <= 0:
             raise AudioError(f"a sample rate must be positive, got {self.rate}")
         return self
@@ -128,9 +126,7 @@ class Resampler:
         import numpy as np
 
         samples = np.frombuffer(pcm, dtype="<i2")
-        return bytes(
-            self._stream.resample_chunk(samples, last=last).astype("<i2").tobytes()
-        )
+        return bytes(self._stream.resample_chunk(samples, last=last).astype("<i2").tobytes())
 
 
 class Framer:

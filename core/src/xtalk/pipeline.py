@@ -111,15 +111,9 @@ class DefaultPipeline(Pipeline):
     speaker_encoder: SpeakerEncoder | None = _slot("speaker_encoder", clone=False)
     captioner_model: Captioner | None = _slot("captioner", clone=False)
     punt_restorer_model: PuntRestorer | None = _slot("punt_restorer_model", clone=False)
-    caption_rewriter: Rewriter | BaseChatModel | None = _slot(
-        "caption_rewriter", clone=False
-    )
-    thought_rewriter: Rewriter | BaseChatModel | None = _slot(
-        "thought_rewriter", clone=False
-    )
-    _speed_controller: SpeechSpeedController | None = _slot(
-        "speech_speed_controller", clone=True
-    )
+    caption_rewriter: Rewriter | BaseChatModel | None = _slot("caption_rewriter", clone=False)
+    thought_rewriter: Rewriter | BaseChatModel | None = _slot("thought_rewriter", clone=False)
+    _speed_controller: SpeechSpeedController | None = _slot("speech_speed_controller", clone=True)
     embeddings_model: Embeddings | None = _slot("embeddings", clone=False)
 
     def __init__(
@@ -209,9 +203,7 @@ class DefaultPipeline(Pipeline):
 
 
 def _as_rewriter(model: Rewriter | BaseChatModel | None) -> Rewriter | None:
-    return (
-        model if model is None or isinstance(model, Rewriter) else ChatRewriter(model)
-    )
+    return model if model is None or isinstance(model, Rewriter) else ChatRewriter(model)
 
 
 class ChatRewriter(Rewriter):

@@ -29,7 +29,7 @@ from xtalk.managers.turn_taking import TurnTakingManager
 from xtalk.managers.vad import VADManager
 from xtalk.pipeline import Pipeline
 from xtalk.stages import wrap
-from xtalk.threads import Guard
+from xtalk.threads import Guard, run_in_thread
 from xtalk.transport import Transport
 from xtalk.turn import Turn
 from xtalk.wire import messages
@@ -131,6 +131,8 @@ class Session:
         self.turn: Turn | None = None
         self.bus = EventBus(session_id=self.id, clock=self.clock.now, overrides=overrides)
         self.managers: list[Manager] = []
+        self._guards: list[Guard[Any]] = []
+        self._closing: set[asyncio.Task[None]] = set()
         self._transport = transport
         self._prototype = prototype
         self._manager_classes = list(manager_classes)
@@ -241,7 +243,7 @@ class Session:
             log.error("session %s: managers took more than %.0f s to end", self.id, SHUTDOWN_S)
         with anyio.move_on_after(SHUTDOWN_S):
             async with anyio.create_task_group() as closing:
-                for model in self._own_models():
+                for model in self._last_models():
                     closing.start_soon(self._close_model, model)
         await self._transport.close(*self._close)
 
@@ -261,6 +263,12 @@ class Session:
         """The models that are this session's alone."""
         shared = {id(model) for model in models_of(self._prototype)}
         return [model for model in models_of(self.pipeline) if id(model) not in shared]
+
+    def _last_models(self) -> list[object]:
+        """The same at the end: retired ones are closed when their last call returns."""
+        retired = {id(model) for guard in self._guards for model in guard.retired}
+        replaced = [guard.model for guard in self._guards if guard.retired]
+        return [m for m in self._own_models() if id(m) not in retired] + replaced
 
     async def _watch_idle(self, idle_s: float) -> None:
         self._last_heard = self.clock.now()
@@ -407,12 +415,26 @@ class Session:
 
     def guard(self, model: Any, clone: Callable[[Any], Any] | None = None) -> Guard[Any]:
         """One caller at a time inside a model of this session."""
-        return Guard(
+
+        async def fresh(old: Any) -> Any:
+            made = await run_in_thread(clone or type(old).clone, old)
+            await open_model(made)
+            return made
+
+        guard = Guard(
             model,
-            clone=clone or (lambda model: model.clone()),
+            fresh=fresh,
             patience_s=self.config["clone_patience_sec"],
-            retire=lambda model: self.spawn(self._close_model, model),
+            retire=self._retire,
         )
+        self._guards.append(guard)
+        return guard
+
+    def _retire(self, model: object) -> None:
+        """A stuck call has returned, perhaps long after the session: close its model."""
+        task = asyncio.get_running_loop().create_task(self._close_model(model))
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)
 
     def wrapped(self, stage_name: str, stage: T) -> T:
         """A stage inside the wrappers that the plugins have for it."""

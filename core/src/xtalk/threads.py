@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import aclosing, asynccontextmanager
 from typing import Any, Generic, TypeVar
 
@@ -200,7 +200,7 @@ class Lease(Generic[M]):
         self._guard = guard
         self.model = model
         self._threads = 0
-        self._over = False
+        self._ended = False
 
     async def run(self, function: Callable[..., T], /, *args: Any, **kwargs: Any) -> T:
         """A blocking call into the model."""
@@ -219,32 +219,37 @@ class Lease(Generic[M]):
         self._give_back()
 
     def _end(self) -> None:
-        self._over = True
+        self._ended = True
         self._give_back()
 
     def _give_back(self) -> None:
-        if self._over and not self._threads:
+        if self.over:
             self._guard._returned(self)
+
+    @property
+    def over(self) -> bool:
+        """Whether nobody calls into the model any more."""
+        return self._ended and not self._threads
 
 
 class Guard(Generic[M]):
     """One caller at a time inside a model that is not made for more.
 
-    A caller waits up to `patience_s` for the model to come back. Then the model is retired (it
-    is closed when its last call returns), and a fresh clone takes its place.
+    A caller waits up to `patience_s` for the model to come back. Then the model is retired
+    (`retire` is called when its last call returns), and a `fresh` one takes its place.
     """
 
     def __init__(
         self,
         model: M,
         *,
-        clone: Callable[[M], M],
+        fresh: Callable[[M], Awaitable[M]],
         patience_s: float = 0.25,
         retire: Callable[[M], None] = lambda model: None,
     ) -> None:
         self.model = model
-        self.retired = 0
-        self._clone = clone
+        self.retired: list[M] = []
+        self._fresh = fresh
         self._patience_s = patience_s
         self._retire = retire
         self._lease: Lease[M] | None = None
@@ -252,39 +257,50 @@ class Guard(Generic[M]):
 
     @asynccontextmanager
     async def lease(self) -> AsyncIterator[Lease[M]]:
-        """The model, alone. ModelBusy when it does not come back and cannot be cloned."""
-        if self._lease is not None:
-            await self._free()
+        """The model, alone. ModelBusy when it does not come back and cannot be replaced."""
+        while self._lease is not None:
+            await self._wait()
         lease = self._lease = Lease(self, self.model)
         try:
             yield lease
         finally:
             lease._end()
 
-    async def _free(self) -> None:
+    async def _wait(self) -> None:
+        """Until the model is free; after `patience_s` make it so."""
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiters.append(waiter)
         try:
-            await asyncio.wait_for(waiter, self._patience_s)
-        except (TimeoutError, asyncio.TimeoutError):
-            old = self._lease
-            if old is None:
-                return
-            try:
-                self.model = self._clone(old.model)
-            except Exception as error:
-                raise ModelBusy(
-                    f"a call still runs inside {type(old.model).__name__} and it cannot be cloned"
-                ) from error
-            self.retired += 1
-            self._lease = None
+            await asyncio.wait((waiter,), timeout=self._patience_s)
         finally:
             if waiter in self._waiters:
                 self._waiters.remove(waiter)
+        stuck = self._lease
+        if not waiter.done() and stuck is not None:
+            await self._replace(stuck)
+
+    async def _replace(self, stuck: Lease[M]) -> None:
+        # The new lease is nobody's: it keeps others out while the fresh model is made.
+        self._lease = making = Lease(self, stuck.model)
+        try:
+            fresh = await self._fresh(stuck.model)
+        except Exception as error:
+            self._lease = None if stuck.over else stuck
+            name = type(stuck.model).__name__
+            raise ModelBusy(f"A call still runs inside {name}, and it cannot be cloned.") from error
+        except BaseException:
+            self._lease = None if stuck.over else stuck
+            raise
+        self.model = fresh
+        self.retired.append(stuck.model)
+        if stuck.over:
+            self._retire(stuck.model)
+        making._end()
 
     def _returned(self, lease: Lease[M]) -> None:
-        if lease is not self._lease:
+        if any(lease.model is model for model in self.retired):
             self._retire(lease.model)
+        if lease is not self._lease:
             return
         self._lease = None
         while self._waiters:

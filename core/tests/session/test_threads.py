@@ -98,7 +98,7 @@ def test_twenty_cancelled_calls_never_meet_inside_one_clone() -> None:
     gate = threading.Event()
     made: list[Model] = []
 
-    def clone(model: Model) -> Model:
+    async def fresh(model: Model) -> Model:
         made.append(model.clone())
         return made[-1]
 
@@ -108,7 +108,7 @@ def test_twenty_cancelled_calls_never_meet_inside_one_clone() -> None:
                 await lease.run(lease.model.work)
 
     async def main() -> None:
-        guard = Guard(Model(gate), clone=clone, patience_s=0.0)
+        guard = Guard(Model(gate), fresh=fresh, patience_s=0.0)
         made.append(guard.model)
         for _ in range(20):
             scope = anyio.CancelScope()
@@ -129,8 +129,11 @@ def test_twenty_cancelled_calls_never_meet_inside_one_clone() -> None:
 
 
 def test_a_model_that_comes_back_in_time_is_used_again() -> None:
-    async def main() -> int:
-        guard = Guard(object(), clone=lambda m: pytest.fail("no clone was needed"), patience_s=1)
+    async def fresh(model: object) -> object:
+        pytest.fail("no clone was needed")
+
+    async def main() -> list[object]:
+        guard = Guard(object(), fresh=fresh, patience_s=1)
 
         async def hold() -> None:
             async with guard.lease():
@@ -143,15 +146,15 @@ def test_a_model_that_comes_back_in_time_is_used_again() -> None:
                 pass
         return guard.retired
 
-    assert virtual_time.run(main()) == 0
+    assert virtual_time.run(main()) == []
 
 
 def test_a_model_that_cannot_be_cloned_is_busy() -> None:
-    def clone(model: object) -> object:
+    async def fresh(model: object) -> object:
         raise TypeError("cannot")
 
     async def main() -> None:
-        guard = Guard(object(), clone=clone, patience_s=0.1)
+        guard = Guard(object(), fresh=fresh, patience_s=0.1)
         async with guard.lease():
             with pytest.raises(ModelBusy):
                 async with guard.lease():
@@ -163,8 +166,11 @@ def test_a_model_that_cannot_be_cloned_is_busy() -> None:
 def test_a_retired_model_is_handed_over_when_its_call_returns() -> None:
     gate, retired = threading.Event(), []
 
+    async def fresh(model: Model) -> Model:
+        return model.clone()
+
     async def main() -> None:
-        guard = Guard(Model(gate), clone=lambda m: m.clone(), patience_s=0.0, retire=retired.append)
+        guard = Guard(Model(gate), fresh=fresh, patience_s=0.0, retire=retired.append)
         old = guard.model
         with anyio.CancelScope() as scope:
             async with guard.lease() as lease:

@@ -18,7 +18,6 @@ from xtalk.calls import overrides
 from xtalk.pipeline import Pipeline
 from xtalk.speech.interfaces import SpeechEnhancer
 from xtalk.stages import Enhance
-from xtalk.threads import Guard
 
 if TYPE_CHECKING:
     from xtalk.session import Session
@@ -58,7 +57,7 @@ class EnhancerManager(Manager):
         enhancer = pipeline.get_enhancer_model()
         inline = enhancer is None or getattr(enhancer, "inline", False)
         self._stage: Enhance = session.wrapped("enhance", _Inline(enhancer if inline else None))
-        self._guard = None if inline or enhancer is None else Guard(enhancer, clone=_clone)
+        self._guard = None if inline or enhancer is None else session.guard(enhancer)
         self._lane: deque[AudioFrame | Callable[[], None]] = deque()
         self._lane_s = 0.0
         self._wake: asyncio.Future[None] | None = None
@@ -130,7 +129,3 @@ class EnhancerManager(Manager):
 
     async def shutdown(self) -> None:
         self._lane.clear()
-
-
-def _clone(enhancer: Any) -> Any:
-    return enhancer.clone()

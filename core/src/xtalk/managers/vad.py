@@ -17,7 +17,7 @@ from xtalk.events import SpeechCandidate, VADSpeechEnd, VADSpeechStart
 from xtalk.pipeline import Pipeline
 from xtalk.speech.interfaces import VAD, Speech
 from xtalk.stages import Detect
-from xtalk.threads import Guard
+from xtalk.threads import run_in_thread
 
 if TYPE_CHECKING:
     from xtalk.session import Session
@@ -107,7 +107,7 @@ class VADManager(Manager):
         self._lane: deque[AudioFrame] = deque()
         self._wake: asyncio.Future[None] | None = None
         self._running = False
-        self._guard: Guard[Any] | None = None
+        self._inline = True
         if not self.active or vad is None:
             return
         endpointer = Endpointer(
@@ -119,13 +119,12 @@ class VADManager(Manager):
         self._stage: Detect = session.wrapped(
             "detect", _Detector(vad, endpointer, session.clock.now)
         )
-        if not getattr(vad, "inline", True):
-            self._guard = Guard(self._stage, clone=lambda stage: stage)
+        self._inline = getattr(vad, "inline", True)
 
     def push(self, frame: AudioFrame) -> None:
         if not self.active:
             return
-        if self._guard is None:
+        if self._inline:
             self._tell(self._stage.push(frame))
             return
         self._lane.append(frame)
@@ -136,14 +135,12 @@ class VADManager(Manager):
             self._wake.set_result(None)
 
     async def _work(self) -> None:
-        assert self._guard is not None
         while True:
             while self._lane:
                 frames = list(self._lane)
                 self._lane.clear()
                 gathered = AudioFrame(b"".join(f.pcm for f in frames), frames[0].rate)
-                async with self._guard.lease() as lease:
-                    self._tell(await lease.run(lease.model.push, gathered))
+                self._tell(await run_in_thread(self._stage.push, gathered))
             self._wake = asyncio.get_running_loop().create_future()
             await self._wake
 

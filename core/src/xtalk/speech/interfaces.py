@@ -161,17 +161,13 @@ class ASR(ABC):
 
         return await run_in_thread(self.recognize, audio)
 
-    async def async_recognize_stream(
-        self, audio: bytes, *, is_final: bool = False
-    ) -> str:
+    async def async_recognize_stream(self, audio: bytes, *, is_final: bool = False) -> str:
         """`recognize_stream` in a thread; override it when the recogniser is async by nature."""
         from xtalk.threads import run_in_thread
 
         return await run_in_thread(self.recognize_stream, audio, is_final=is_final)
 
-    def transcribe(
-        self, frames: AsyncIterator[AudioFrame]
-    ) -> AsyncIterator[Transcript]:
+    def transcribe(self, frames: AsyncIterator[AudioFrame]) -> AsyncIterator[Transcript]:
         """One segment: frames until they end, partial transcripts, then exactly one final.
 
         A frame may hold any length: a slow recogniser finds all that has come since its last.
@@ -308,9 +304,7 @@ class SpeakerEncoder(ABC):
     def extract(self, audio: bytes) -> npt.NDArray[np.float32]:
         """The embedding of PCM16 at 16 kHz, shape (dimensions,). May block."""
 
-    def similarity(
-        self, a: npt.NDArray[np.float32], b: npt.NDArray[np.float32]
-    ) -> float:
+    def similarity(self, a: npt.NDArray[np.float32], b: npt.NDArray[np.float32]) -> float:
         """Cosine similarity, -1 to 1."""
         import numpy as np
 

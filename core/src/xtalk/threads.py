@@ -236,20 +236,21 @@ class Guard(Generic[M]):
     """One caller at a time inside a model that is not made for more.
 
     A caller waits up to `patience_s` for the model to come back. Then the model is retired
-    (`retire` is called when its last call returns), and a `fresh` one takes its place.
+    (`retire` is called when its last call returns), and a `fresh` one takes its place: its
+    `clone()`, made off the loop, unless told otherwise.
     """
 
     def __init__(
         self,
         model: M,
         *,
-        fresh: Callable[[M], Awaitable[M]],
+        fresh: Callable[[M], Awaitable[M]] | None = None,
         patience_s: float = 0.25,
         retire: Callable[[M], None] = lambda model: None,
     ) -> None:
         self.model = model
         self.retired: list[M] = []
-        self._fresh = fresh
+        self._fresh = fresh or _clone
         self._patience_s = patience_s
         self._retire = retire
         self._lease: Lease[M] | None = None
@@ -280,8 +281,8 @@ class Guard(Generic[M]):
             await self._replace(stuck)
 
     async def _replace(self, stuck: Lease[M]) -> None:
-        # The new lease is nobody's: it keeps others out while the fresh model is made.
-        self._lease = making = Lease(self, stuck.model)
+        # This lease is nobody's: it keeps others out while the fresh model is made.
+        self._lease = Lease(self, stuck.model)
         try:
             fresh = await self._fresh(stuck.model)
         except Exception as error:
@@ -295,16 +296,22 @@ class Guard(Generic[M]):
         self.retired.append(stuck.model)
         if stuck.over:
             self._retire(stuck.model)
-        making._end()
+        self._release()
 
     def _returned(self, lease: Lease[M]) -> None:
         if any(lease.model is model for model in self.retired):
             self._retire(lease.model)
-        if lease is not self._lease:
-            return
+        if lease is self._lease:
+            self._release()
+
+    def _release(self) -> None:
         self._lease = None
         while self._waiters:
             waiter = self._waiters.popleft()
             if not waiter.done():
                 waiter.set_result(None)
                 return
+
+
+async def _clone(model: Any) -> Any:
+    return await run_in_thread(model.clone)

@@ -152,7 +152,7 @@ async def _model(
         arguments={slot: chosen} if chosen else {},
     )
     model: ASR | TTS = await run_in_thread(build_model, config, slot)
-    guard: Guard[ASR | TTS] = Guard(model, clone=lambda busy: busy.clone())
+    guard: Guard[ASR | TTS] = Guard(model)
     try:
         await open_model(model)
         async with guard.lease() as lease:

@@ -158,7 +158,7 @@ class Suite(Generic[M]):
                 clone = original.clone()
                 await open_model(clone)
                 stack.push_async_callback(close_model, clone)
-                guards.append(Guard(clone, clone=lambda model: model.clone(), patience_s=CANCEL_S))
+                guards.append(Guard(clone, patience_s=CANCEL_S))
             yield guards
 
 
@@ -191,7 +191,7 @@ def clones(count: int) -> Callable[[Callable[..., Coroutine[Any, Any, None]]], A
 async def is_free(guard: Guard[Any]) -> None:
     """Fails when a thread is still at work in the model."""
     async with guard.lease():
-        assert guard.retired == 0, f"a thread still works in the model after {CANCEL_S} s"
+        assert guard.retired == [], f"a thread still works in the model after {CANCEL_S} s"
 
 
 async def run_sync(guard: Guard[Any], function: Callable[..., Any], *args: Any) -> Any:

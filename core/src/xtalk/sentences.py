@@ -250,6 +250,7 @@ def _is_cjk(char: str) -> bool:
 
 
 _LINK = re.compile(r"!?\[([^\]]*)\]\([^)\s]*\)")
+_RULE = re.compile(r"^[ \t]*([-*_])(?:[ \t]*\1){2,}[ \t]*$", re.MULTILINE)
 _LINE = re.compile(r"^[ \t]*(?:#{1,6}[ \t]+|[-*+•][ \t]+|>[ \t]?)", re.MULTILINE)
 _MARKS = re.compile(r"\*\*|~~|`+|(?<!\w)__|__(?!\w)|(?<!\S)[*_](?=\S)|(?<=\S)[*_](?![\w*])")
 _EMOJI = re.compile("[\u2600-\u27bf\u2b00-\u2bff\ufe0f\u200d\U0001f000-\U0001faff]")
@@ -262,7 +263,7 @@ def plain(text: str) -> str:
     "" when nothing can be spoken.
     """
     text = _LINK.sub(r"\1", text)
-    text = _LINE.sub("", text)
+    text = _LINE.sub("", _RULE.sub("", text))
     text = _EMOJI.sub("", _MARKS.sub("", text))
     text = " ".join(_HEAD.sub("", text).split())
     return text if any(char.isalnum() for char in text) else ""

@@ -43,6 +43,10 @@ def split(text: str, tokens: list[str] | None = None) -> list[str]:
         ("Good (he left.) And then more.", ["Good (he left.)", "And then more."]),
         ("他说：“你好。”然后走了。好", ["他说：“你好。”", "然后走了。", "好"]),
         ("First line\nSecond line", ["First line", "Second line"]),
+        ("It was 1998. The year was good.", ["It was 1998.", "The year was good."]),
+        ("Version 2.0.1 is out; do try it.", ["Version 2.0.1 is out; do try it."]),
+        ("So do I. It is late by now.", ["So do I.", "It is late by now."]),
+        ("你好。今天天气很好！我们走吧。", ["你好。", "今天天气很好！", "我们走吧。"]),
         ("Hello there! No. Yes. Go on.", ["Hello there!", "No. Yes.", "Go on."]),
     ],
 )
@@ -75,6 +79,16 @@ def test_the_first_clause_comes_early_and_later_ones_do_not() -> None:
     ]
 
 
+def test_a_chinese_clause_is_early_after_eight_characters() -> None:
+    assert [s.text for s in Splitter().push("如果明天天气很好，")] == ["如果明天天气很好，"]
+
+
+def test_what_cannot_be_spoken_joins_what_can() -> None:
+    splitter = Splitter()
+    sentences = splitter.push("😀!\n\n---\nHello there.")
+    assert [(s.spoken, s.span) for s in sentences] == [("Hello there.", (0, 20))]
+
+
 def test_nothing_is_longer_than_a_voice_takes() -> None:
     for text in ("word " * 400, "今天天气很好" * 100, "a" * 1000):
         assert max(map(len, split(text))) <= 241
@@ -87,6 +101,12 @@ TEXT = st.text(st.sampled_from(list('ab A.!?,:;\n 3"()“”。，你好-*#/…'
 def test_no_character_is_lost_or_doubled(text: str) -> None:
     split(text, list(text))
     split(text, [text])
+
+
+@given(TEXT)
+def test_only_the_last_sentence_may_be_mute(text: str) -> None:
+    splitter = Splitter()
+    assert all(sentence.spoken for sentence in splitter.push(text))
 
 
 # Where a stop behind a plain word touches the next word, only the tokens can tell.
@@ -132,6 +152,11 @@ def test_the_tokens_make_no_difference(text: str, data: st.DataObject) -> None:
         ("Well-known: 3.14, #1, 2 * 3, snake_case, 50%.",) * 2,
         ("Good 😀!", "Good !"),
         ("!! 😀 **", ""),
+        ("---", ""),
+        ("-5 degrees", "-5 degrees"),
+        ("1. First", "1. First"),
+        ("2*3*4 is twenty-four", "2*3*4 is twenty-four"),
+        ("It costs $5.", "It costs $5."),
     ],
 )
 def test_what_is_spoken_keeps_numbers_and_words(text: str, spoken: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 import time
 from itertools import pairwise
@@ -184,6 +186,36 @@ def test_pieces_end_with_sentences_where_they_can() -> None:
 
 def test_a_book_is_spoken_whole() -> None:
     assert length(Espeak().synthesize("This is a long story. " * 400)) > 400
+
+
+def test_there_is_one_library_though_many_ask_at_once() -> None:
+    code = """
+import threading
+from xtalk_tts_espeak.library import library
+found, together = [], threading.Barrier(8)
+def ask():
+    together.wait()
+    found.append(library())
+threads = [threading.Thread(target=ask) for _ in range(8)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+print(len(found), len(set(map(id, found))))
+"""
+    assert subprocess.check_output([sys.executable, "-c", code], text=True).split() == ["8", "1"]
+
+
+def test_a_process_ends_while_it_speaks() -> None:
+    code = """
+import threading
+from xtalk_tts_espeak.espeak import Espeak
+began = threading.Event()
+def speak():
+    for _ in Espeak().synthesize_stream("This is a long story. " * 20000):
+        began.set()
+threading.Thread(target=speak, daemon=True).start()
+began.wait()
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=30)
 
 
 def test_the_library_goes_on_after_a_voice_that_it_cannot_open() -> None:

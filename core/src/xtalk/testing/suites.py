@@ -344,10 +344,12 @@ class ASRSuite(Suite[ASR]):
         return text
 
     async def push(self, guard: Guard[ASR], audio: bytes, final: bool) -> str:
-        """One call of the streaming method that the model overrides."""
+        """One call of the streaming method that the model overrides; skips where it has none."""
         asr = guard.model
         if overrides(asr, ASR, "async_recognize_stream"):
             return await asr.async_recognize_stream(audio, is_final=final)
+        if not overrides(asr, ASR, "recognize_stream"):
+            pytest.skip("it overrides no method that recognises piece by piece")
         async with guard.lease() as lease:
             return await lease.run(asr.recognize_stream, audio, is_final=final)
 
@@ -569,7 +571,8 @@ class VADSuite(Suite[VAD]):
 
     @clones(1)
     async def test_probabilities_are_probabilities(self, guard: Guard[VAD]) -> None:
-        probabilities = await self.probabilities(guard, self.sound())
+        sound = self.sound() + silence(1.0, RATE_IN).pcm
+        probabilities = await self.probabilities(guard, sound)
         assert all(0 <= probability <= 1 for probability in probabilities)
         assert max(probabilities) > min(probabilities)
 

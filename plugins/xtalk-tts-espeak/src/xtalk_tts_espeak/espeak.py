@@ -79,9 +79,9 @@ class Espeak(TTS):
     def synthesize_stream(self, text: str, **kwargs: Any) -> Generator[bytes, None, None]:
         """Chunks of 60 ms as the library makes them; nothing for a text without words."""
         speakable = UNSPEAKABLE.sub(" ", text)
-        for piece in PIECE.findall(speakable):
-            if any(character.isalnum() for character in piece):
-                yield from library().speak(piece, self._delivery)
+        for piece in PIECE.finditer(speakable):
+            if any(character.isalnum() for character in piece[0]):
+                yield from library().speak(piece[0], self._delivery)
 
     def set_voice(self, voice_names: list[str]) -> None:
         for name in voice_names:

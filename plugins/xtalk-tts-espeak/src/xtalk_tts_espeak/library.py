@@ -177,7 +177,15 @@ def _languages(address: int) -> Iterator[bytes]:
         address += len(language) + 2
 
 
-@functools.cache
+_loading = threading.Lock()
+
+
 def library() -> Library:
     """The library, loaded at the first call; later calls are free."""
+    with _loading:
+        return _load()
+
+
+@functools.cache
+def _load() -> Library:
     return Library()

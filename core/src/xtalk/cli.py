@@ -33,7 +33,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         if debug:
             logging.basicConfig(level=logging.DEBUG)
         arguments.plugins = plugins
-        return arguments.run(arguments) or 0
+        status = arguments.run(arguments) or 0
+        sys.stdout.flush()
+        return status
     except XtalkError as error:
         return _problem(str(error), debug)
     except KeyboardInterrupt:

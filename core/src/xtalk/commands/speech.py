@@ -152,10 +152,9 @@ async def _model(
         arguments={slot: chosen} if chosen else {},
     )
     model: ASR | TTS = await run_in_thread(build_model, config, slot)
-    guard: Guard[ASR | TTS] = Guard(model)
     try:
         await open_model(model)
-        async with guard.lease() as lease:
+        async with Guard(model).lease() as lease:
             yield lease
     finally:
         await close_model(model)

@@ -6,6 +6,8 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import anyio
+import anyio.lowlevel
 import pytest
 
 from xtalk.pipeline import DefaultPipeline
@@ -46,6 +48,8 @@ class ScriptedXtalk:
         try:
             yield self
         finally:
+            # Whoever ends may still await, as a plugin that closes its connections does.
+            await anyio.lowlevel.checkpoint()
             self.life.append("ended")
 
     async def embed_text(self, session_id: str, text: str) -> None:

@@ -15,12 +15,17 @@ from typing import Any
 import anyio
 import pytest
 
+from xtalk.api import Xtalk
 from xtalk.audio import AudioFrame
 from xtalk.cli import main
-from xtalk.commands.talk import with_recording
+from xtalk.commands.talk import session_of, with_recording
 from xtalk.errors import XtalkError
+from xtalk.pipeline import DefaultPipeline
+from xtalk.plugins import Plugins
+from xtalk.service import DefaultService
 from xtalk.testing import virtual_time
 from xtalk.testing.client import Connection, MemoryConnection
+from xtalk.testing.fakes import LoudnessVAD, ScriptedAgent, ScriptedASR, ScriptedTTS
 from xtalk.testing.transport import MemoryTransport
 from xtalk.wav import write_wav
 from xtalk.wire import messages as m
@@ -90,12 +95,13 @@ def question(tmp_path: Path) -> Path:
     return path
 
 
-def run(server: Server, question: Path, **options: Any) -> None:
+def run(server: Server | Xtalk, question: Path, **options: Any) -> None:
     given = {"output": None, "url": None, "marks": False, "timeout": 30.0, "json": True}
     arguments = argparse.Namespace(wav=str(question), **{**given, **options})
 
     async def talk() -> None:
-        assert await with_recording(arguments, server.connection()) == 0
+        connecting = session_of(server) if isinstance(server, Xtalk) else server.connection()
+        assert await with_recording(arguments, connecting) == 0
 
     virtual_time.run(talk())
 
@@ -139,6 +145,35 @@ def test_the_output_holds_both_sides_on_one_clock(question: Path, tmp_path: Path
     start = next(i for i, sample in enumerate(right) if sample)
     assert start / 48000 == pytest.approx(1.6, abs=0.033)
     assert right[start - 1 : start - 1 + 48000].tobytes() == REPLY
+
+
+def test_a_whole_session_is_heard_as_it_was_synthesised(
+    question: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    voice = ScriptedTTS()
+    pipeline = DefaultPipeline(
+        ScriptedASR(["go on"]), ScriptedAgent(["I am going. ", "Now."]), voice, vad=LoudnessVAD()
+    )
+    output = tmp_path / "answer.wav"
+    xtalk = Xtalk(service_prototype=DefaultService(pipeline=pipeline), plugins=Plugins())
+    run(xtalk, question, output=str(output))
+    (turn,) = json.loads(capsys.readouterr().out)["turns"]
+    assert (turn["heard"], turn["reply"]) == ("go on", "I am going. Now.")
+    right = wave_channel(output, 1)
+    start = next(i for i, sample in enumerate(right) if sample) - 1
+    made = array.array("h", b"".join(voice.synthesize(text) for text in voice.spoken))
+    heard = right[start : start + len(made)]
+    assert correlation(heard, made) > 0.99
+
+
+def wave_channel(path: Path, channel: int) -> array.array[int]:
+    with wave.open(str(path), "rb") as file:
+        return array.array("h", file.readframes(file.getnframes()))[channel :: file.getnchannels()]
+
+
+def correlation(a: array.array[int], b: array.array[int]) -> float:
+    product = sum(x * y for x, y in zip(a, b, strict=True))
+    return product / math.sqrt(sum(x * x for x in a) * sum(y * y for y in b))
 
 
 def test_it_acknowledges_what_it_plays(question: Path) -> None:

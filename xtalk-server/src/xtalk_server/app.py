@@ -35,6 +35,7 @@ log = logging.getLogger(__name__)
 router = APIRouter()
 
 UPLOAD_LIMIT = 10 * 1024 * 1024
+PLUGINS_END_S = 5.0
 VERSION = version("xtalk-server")
 
 
@@ -81,14 +82,18 @@ def _application(build: Callable[[], Xtalk], allowed_origins: Collection[str]) -
 
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    stopping = anyio.Event()
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(_start, app)
+        tasks.start_soon(_live, app, stopping)
         yield
         await app.state.connections.end()
-        tasks.cancel_scope.cancel()
+        stopping.set()
+        building = app.state.backend.status == "starting"
+        tasks.cancel_scope.deadline = anyio.current_time() + (0 if building else PLUGINS_END_S)
 
 
-async def _start(app: FastAPI) -> None:
+async def _live(app: FastAPI, stopping: anyio.Event) -> None:
+    """Build the models, then hold open what plugins keep for the life of the process."""
     backend: Backend = app.state.backend
     await backend.start()
     if (xtalk := backend.xtalk) is None:
@@ -96,7 +101,7 @@ async def _start(app: FastAPI) -> None:
     xtalk.plugins.call("xtalk_routes", app=app, xtalk=xtalk)
     log.info("ready: %s", ", ".join(f"{s} {m}" for s, m in view.models(xtalk).items()))
     async with xtalk.lifespan():
-        await anyio.sleep_forever()
+        await stopping.wait()
 
 
 # --- sessions -----------------------------------------------------------------------------------

@@ -48,6 +48,7 @@ def run(arguments: argparse.Namespace) -> None:
     options = {name: getattr(arguments, name, None) for name in ServerConfig.model_fields}
     given = {name: value for name, value in options.items() if value is not None}
     config = source.server.model_copy(update=given)
+    _check_certificate(config)
     listening = _listen(config)
     # The socket accepts from here on; what follows takes a few hundred milliseconds.
     from xtalk_server.app import create_app
@@ -58,6 +59,22 @@ def run(arguments: argparse.Namespace) -> None:
     Server(app, config, log_level=arguments.log_level).run(sockets=[listening])
     if failure := app.state.backend.failure:
         raise ConfigError(failure)
+
+
+def _check_certificate(config: ServerConfig) -> None:
+    import ssl
+
+    from xtalk.errors import ConfigError
+
+    if config.ssl_certfile is None:
+        if config.ssl_keyfile is not None:
+            raise ConfigError("--ssl-keyfile needs --ssl-certfile")
+        return
+    try:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(config.ssl_certfile, config.ssl_keyfile)
+    except OSError as error:  # ssl.SSLError is one
+        raise ConfigError(f"{config.ssl_certfile} cannot be used as certificate: {error}") from None
 
 
 def _listen(config: ServerConfig) -> socket.socket:

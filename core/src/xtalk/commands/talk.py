@@ -14,6 +14,7 @@ from xtalk.commands import add_command
 from xtalk.errors import NotAvailable, XtalkError
 
 if TYPE_CHECKING:
+    from xtalk.api import Xtalk
     from xtalk.audio import AudioFrame
     from xtalk.testing.client import Connection, WireClient
 
@@ -332,22 +333,29 @@ async def _over_the_wire(url: str) -> AsyncIterator[Connection]:
 
 @asynccontextmanager
 async def _in_process(arguments: argparse.Namespace) -> AsyncIterator[Connection]:
-    import asyncio
-
     from xtalk.api import Xtalk
-    from xtalk.testing.client import MemoryConnection
-    from xtalk.testing.transport import MemoryTransport
     from xtalk.threads import run_in_thread
 
     xtalk = await run_in_thread(Xtalk.from_config, arguments.config, plugins=arguments.plugins)
-    async with xtalk.lifespan():
-        transport = MemoryTransport()
-        session = asyncio.create_task(xtalk.connect(transport))
-        try:
-            yield MemoryConnection(transport)
-        finally:
-            transport.vanish()
-            await session
+    async with xtalk.lifespan(), session_of(xtalk) as connection:
+        yield connection
+
+
+@asynccontextmanager
+async def session_of(xtalk: Xtalk) -> AsyncIterator[Connection]:
+    """A connection to a session in this process."""
+    import asyncio
+
+    from xtalk.testing.client import MemoryConnection
+    from xtalk.testing.transport import MemoryTransport
+
+    transport = MemoryTransport()
+    session = asyncio.create_task(xtalk.connect(transport))
+    try:
+        yield MemoryConnection(transport)
+    finally:
+        transport.vanish()
+        await session
 
 
 @asynccontextmanager

@@ -23,6 +23,7 @@ class MemoryTransport:
         self._latency_s = latency_s
         self._inbox: deque[str | bytes | None] = deque()
         self._outbox: deque[str | bytes] = deque()
+        self._line: deque[Callable[[], object]] = deque()
         self._arrived = asyncio.Event()
         self._reached = asyncio.Event()
         self._thaw = asyncio.Event()
@@ -85,9 +86,14 @@ class MemoryTransport:
 
     def _later(self, call: Callable[[], object]) -> None:
         if self._latency_s:
-            asyncio.get_running_loop().call_later(self._latency_s, call)
+            # A loop's timers that are due together come in any order; what was said must not.
+            self._line.append(call)
+            asyncio.get_running_loop().call_later(self._latency_s, self._pass_on)
         else:
             call()
+
+    def _pass_on(self) -> None:
+        self._line.popleft()()
 
     def _put(self, item: str | bytes | None) -> None:
         if item is None:

@@ -27,7 +27,8 @@ def check(python: str, requirements: list[str], env: Path) -> None:
     run("uv", "venv", "--quiet", "--python", python, env)
     run("uv", "pip", "install", "--quiet", "--only-binary=:all:", "--python", env, *requirements)
     run(env / "bin" / "xtalk", "plugins")
-    run(env / "bin" / "pytest", "--quiet", *packages().values())
+    for folder in packages().values():
+        run(env / "bin" / "pytest", "--quiet", folder)
 
 
 def main(tmp: Path) -> None:

@@ -12,7 +12,7 @@ from xtalk.errors import ConfigError, MissingModel, NotAvailable, XtalkError
 from xtalk.hookspecs import SLOTS
 from xtalk.pipeline import DefaultPipeline, Pipeline
 from xtalk.plugins import Plugins
-from xtalk.registry import PLUGINS, Found, Registry, Spec
+from xtalk.registry import PLUGINS, Found, Registry, Spec, import_spec
 from xtalk.schema import call
 from xtalk.settings import Config
 
@@ -175,7 +175,7 @@ def build_model(config: Config, slot: str) -> Any:
     found, params = config.resolve(slot)
     try:
         model = config.registry.plugins.first("xtalk_make_model", model=found.cls, params=params)
-        return call(found.cls, params) if model is None else model
+        model = call(found.cls, params) if model is None else model
     except XtalkError:
         raise
     except ImportError as error:
@@ -183,6 +183,12 @@ def build_model(config: Config, slot: str) -> Any:
     except Exception as error:
         text = f"{slot}: {found.cls.__name__} cannot be built: {type(error).__name__}: {error}"
         raise ConfigError(text) from error
+    interface = config.registry.slots[slot].interface
+    if interface and not isinstance(model, import_spec(interface)):
+        raise ConfigError(
+            f"{slot}: {found.cls.__name__} is not a {interface}, as the slot asks for"
+        )
+    return model
 
 
 def _advice(found: Found) -> str:

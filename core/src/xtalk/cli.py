@@ -25,15 +25,14 @@ EPILOG = "Exit status: 0 all is well, 1 a problem was found, 2 the command line 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status."""
-    debug = bool(os.environ.get("XTALK_DEBUG"))
+    argv = sys.argv[1:] if argv is None else argv
+    debug = "--debug" in argv or bool(os.environ.get("XTALK_DEBUG"))
+    _set_up_logging(debug)
     try:
         plugins = Plugins.load()
         arguments = _parser(plugins).parse_args(argv)
-        debug = debug or arguments.debug
-        if debug:
-            logging.basicConfig(level=logging.DEBUG)
         arguments.plugins = plugins
-        status = arguments.run(arguments) or 0
+        status: int = arguments.run(arguments) or 0
         sys.stdout.flush()
         return status
     except XtalkError as error:
@@ -47,6 +46,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:
         text = " ".join(str(error).split())
         return _problem(f"{type(error).__name__}: {text} (--debug shows where)", debug)
+
+
+def _set_up_logging(debug: bool) -> None:
+    """Everything when debugging; else nothing, unless a command asks for a log of its own."""
+    if debug:
+        logging.basicConfig(level=logging.DEBUG)
+    logger = logging.getLogger("xtalk")
+    if not logger.handlers:
+        logger.addHandler(logging.NullHandler())
 
 
 def _problem(text: str, debug: bool) -> int:

@@ -30,10 +30,11 @@ def read(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: is not UTF-8 text") from error
+    # The original knew only JSON, whatever the file was called; no TOML begins with a brace.
+    kind = "JSON" if path.suffix == ".json" or text.lstrip().startswith("{") else "TOML"
     try:
-        tree = json.loads(text) if path.suffix == ".json" else _toml(text)
+        tree = json.loads(text) if kind == "JSON" else _toml(text)
     except ValueError as error:
-        kind = "JSON" if path.suffix == ".json" else "TOML"
         raise ConfigError(f"{path}: is not valid {kind}: {error}") from error
     if not isinstance(tree, dict):
         raise ConfigError(f"{path}: expected an object at the top, found {type(tree).__name__}")

@@ -143,7 +143,9 @@ def masked(name: str, value: Any) -> Any:
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """`; did you mean 'voice'?`, or nothing when no known name is near."""
-    near = difflib.get_close_matches(name, list(known), n=1)
+    names = list(known)
+    near = difflib.get_close_matches(name, names, n=1)
+    near = near or [each for each in names if name and each.startswith(name)]
     return f"; did you mean {near[0]!r}?" if near else ""
 
 

@@ -20,6 +20,7 @@ the original has it:
 
 In the environment `XTALK_TTS=CosyVoice` and `XTALK_TTS__PARAMS__VOICE=longanyang` say the same.
 Such a value is text that the setting's own type converts; `[...]` and `{...}` are read as JSON.
+Names are lower case there, so an argument with a capital letter can only be set in a file.
 """
 
 from __future__ import annotations
@@ -206,7 +207,7 @@ class Config:
 
     def rows(self) -> Iterator[tuple[str, Any, str]]:
         """Path, value and source of every value, as they may be shown: secrets are masked."""
-        secrets = {path for slot in self.models for path in self._secret_paths(slot)}
+        secrets = {*self._secret_params(), *self._secret_settings()}
         tree = {**self._tree, "service_config": self.service.as_dict()}
         for steps, value in _leaves(tree):
             path = ".".join(steps)
@@ -348,13 +349,22 @@ class Config:
             path = path.rpartition(".")[0]
         return ""
 
-    def _secret_paths(self, slot: str) -> list[str]:
-        try:
-            found, _ = self.resolve(slot)
-        except ConfigError:
-            return []
-        names = schema.secret_names(schema.settings(found.cls))
-        return [f"{slot}.params.{name}" for name in names]
+    def _secret_params(self) -> Iterator[str]:
+        for slot, choice in self.models.items():
+            try:
+                cls = self.registry.find(slot, choice.type).cls
+            except ConfigError:
+                continue  # `check` says why; its secrets still go by their names
+            yield from _secret_paths(cls, f"{slot}.params")
+
+    def _secret_settings(self) -> Iterator[str]:
+        for plugin, cls in self.registry.plugins.call("xtalk_settings"):
+            yield from _secret_paths(cls, f"plugins.settings.{plugin}")
+
+
+def _secret_paths(cls: type, path: str) -> Iterator[str]:
+    for name in schema.secret_names(schema.settings(cls)):
+        yield f"{path}.{name}"
 
 
 def json_schema(registry: Registry) -> dict[str, Any]:
@@ -451,6 +461,8 @@ def _environment(environ: Mapping[str, str], registry: Registry) -> _Layer:
         place = tree
         for step in path[:-1]:
             place = place.setdefault(step, {})
+            if not isinstance(place, dict):
+                raise ConfigError(f"environment {variable}: another variable says {place!r} there")
         place[path[-1]] = value
     layer = _layer("environment", tree, registry)
     return replace(layer, variables=frozenset(variables), warnings=tuple(warnings))
@@ -479,7 +491,7 @@ def _layer(name: str, tree: Mapping[str, Any], registry: Registry) -> _Layer:
             elif key in _SECTIONS:
                 normal[key] = _table(key, value)
             else:
-                near = schema.nearest(key, [*aliases, *_SECTIONS, "max_connections"])
+                near = schema.nearest(str(key), [*aliases, *_SECTIONS, "max_connections"])
                 raise ConfigError(f"{key}: unknown{near}")
         except ConfigError as error:
             problems.append(f"{name}: {error}")
@@ -504,7 +516,7 @@ def _slot_table(key: str, value: Any) -> Mapping[str, Any]:
         )
     for name in value:
         if name not in ("type", "params"):
-            near = schema.nearest(name, ("type", "params"))
+            near = schema.nearest(str(name), ("type", "params"))
             advice = near or f"; arguments of the model belong into {key}.params"
             raise ConfigError(f"{key}.{name}: unknown{advice}")
     if not isinstance(value.get("type", ""), str):

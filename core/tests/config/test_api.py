@@ -15,7 +15,7 @@ import xtalk
 from xtalk import DefaultPipeline, DefaultService, Xtalk
 from xtalk.api import build_model
 from xtalk.errors import ConfigError, MissingModel, NotAvailable
-from xtalk.hookspecs import SLOTS, hookimpl
+from xtalk.hookspecs import SLOTS, Slot, hookimpl
 from xtalk.plugins import Plugins
 from xtalk.registry import PLUGINS, Registry
 from xtalk.settings import Config
@@ -236,6 +236,20 @@ def test_a_plugin_may_build_the_model(models: Path) -> None:
     plugins.register(Maker(), "maker")
     config = chosen(models, {"type": "Mouth", "params": {"fail": "no"}}, plugins)
     assert build_model(config, "tts") == ("Mouth", {"fail": False})
+
+
+def test_a_slot_may_ask_for_an_interface(models: Path) -> None:
+    class Declares:
+        @hookimpl
+        def xtalk_slots(self) -> list[Slot]:
+            return [Slot("mood", interface="xtalk.rewriter:Rewriter")]
+
+    plugins = Plugins()
+    plugins.register(Declares(), "declares")
+    registry = Registry(plugins, {"mood": [models]})
+    config = Config.load({"mood": "Mood"}, registry=registry, environ={})
+    with pytest.raises(ConfigError, match=r"mood: Mood is not a xtalk\.rewriter:Rewriter"):
+        build_model(config, "mood")
 
 
 # --- while it runs --------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
 from xtalk.errors import ConfigError, MissingModel
 from xtalk.hookspecs import Model, hookimpl
@@ -106,12 +107,16 @@ def test_the_last_layer_wins_and_each_value_knows_its_source(tmp_path: Path) -> 
 
 @pytest.mark.parametrize("text", ["Voice", '{"type": "Voice"}'])
 def test_a_type_from_the_environment_erases_nothing(text: str) -> None:
-    environ = {"XTALK_TTS": text} if text == "Voice" else {}
     config = load(
         {"tts": {"type": "Voice", "params": {"pin": 4}}},
-        {**environ, "XTALK_TTS__PARAMS__VOICE": "b"},
+        {"XTALK_TTS": text, "XTALK_TTS__PARAMS__VOICE": "b"},
     )
     assert config.models["tts"] == Choice("Voice", {"pin": 4, "voice": "b"})
+
+
+def test_variables_that_contradict_each_other() -> None:
+    text = wrong({}, {"XTALK_SERVICE_CONFIG": "x", "XTALK_SERVICE_CONFIG__SIM_GEN": "1"})
+    assert text == ("environment XTALK_SERVICE_CONFIG__SIM_GEN: another variable says 'x' there")
 
 
 def test_a_layer_that_changes_the_type_drops_the_params_below() -> None:
@@ -225,6 +230,7 @@ def test_missing_models_say_what_is_there() -> None:
     "tree, answer",
     [
         ({"tss": "Voice"}, "tss: unknown; did you mean 'tts'?"),
+        ({"llm": "Voice"}, "llm: unknown; did you mean 'llm_agent'?"),
         ({"tts": 7}, "tts: expected a type name or a table with type and params, found int"),
         ({"tts": {"typ": "Voice"}}, "tts.typ: unknown; did you mean 'type'?"),
         (
@@ -270,6 +276,7 @@ def test_all_wrong_keys_are_said_at_once() -> None:
     [
         ("a.toml", "asr = [", "a.toml: is not valid TOML"),
         ("a.json", "{", "a.json: is not valid JSON"),
+        ("config", "{", "config: is not valid JSON"),
         ("a.json", "[1]", "a.json: expected an object at the top, found list"),
         ("a.toml", None, "a.toml: cannot be read: No such file"),
     ],
@@ -308,13 +315,27 @@ def test_slips_are_warnings() -> None:
 
 
 def test_secrets_are_not_shown() -> None:
+    class Hush:
+        def __init__(self, phrase: SecretStr) -> None: ...
+
+    class Shout:
+        @hookimpl
+        def xtalk_settings(self) -> type:
+            return Hush
+
     config = load(
         {
             "tts": {"type": "Voice", "params": {"api_key": "sk-1", "pin": 5}},
+            "llm_agent": {"type": "NotThere", "params": {"api_key": "sk-3"}},
             "service_config": {"auth_token": "sk-2"},
-        }
+            "plugins": {"settings": {"shout": {"phrase": "sesame"}}},
+        },
+        None,
+        Shout(),
     )
     shown = {path: value for path, value, _ in config.rows()}
+    assert shown["plugins.settings.shout.phrase"] == MASK
+    assert shown["llm_agent.params.api_key"] == MASK
     assert shown["tts.params.api_key"] == MASK and shown["tts.params.pin"] == 5
     assert shown["service_config.auth_token"] == MASK
 

@@ -48,9 +48,11 @@ def test_listing_many_plugins_loads_nothing_heavy(installed: Any) -> None:
 
 def test_the_command_runs_as_a_module(installed: Any) -> None:
     installed.add("sick", "import no_such_sdk")
+    installed.add("sore", "@hookimpl\ndef xtalk_tts():\n    1 / 0")
     result = installed.run("plugins")
     assert (result.returncode, result.stderr) == (1, "")
-    assert "BROKEN" in result.stdout
+    assert result.stdout.count("BROKEN") == 2
+    assert "ZeroDivisionError" in installed.run("--debug", "plugins").stderr
 
 
 def test_a_reader_that_leaves_early_is_no_problem(installed: Any) -> None:

@@ -105,3 +105,11 @@ def vendor_silero(session: nox.Session) -> None:
     session.install("pip")
     wanted = session.posargs or ["--write"]
     session.run("python", "plugins/xtalk-vad-silero/tools/vendor.py", *wanted)
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Measure: nox -s bench, or another program of bench/ with its arguments after --."""
+    session.install(*editable("xtalk-core", "xtalk-server"))
+    program, *arguments = session.posargs or ["overhead"]
+    session.run("python", f"bench/{program}.py", *arguments)

@@ -17,10 +17,11 @@ from xtalk.schema import call
 from xtalk.settings import Config
 
 if TYPE_CHECKING:
-    from xtalk.agent import ToolLike
+    from xtalk.agent import Agent, ToolLike
     from xtalk.service import Service
+    from xtalk.speech.interfaces import ASR
 
-__all__ = ["Xtalk", "build_model"]
+__all__ = ["Xtalk", "build_model", "hand_over_grammar"]
 
 log = logging.getLogger(__name__)
 
@@ -191,6 +192,12 @@ def build_model(config: Config, slot: str) -> Any:
     return model
 
 
+def hand_over_grammar(agent: Agent, asr: ASR) -> None:
+    """Tell the recogniser what the agent understands, where that is a closed set."""
+    if grammar := agent.grammar():
+        asr.set_grammar(grammar)
+
+
 def _advice(found: Found) -> str:
     return f'; it needs: pip install "{found.extra}"' if found.extra else ""
 
@@ -205,6 +212,6 @@ def _build_pipeline(config: Config, pipeline_cls: type[P], ready: Mapping[str, A
             models[argument] = build_model(config, slot.name)
     pipeline = pipeline_cls(**models)
     agent, asr = pipeline.get_agent(), pipeline.get_asr_model()
-    if agent is not None and asr is not None and (grammar := agent.grammar()):
-        asr.set_grammar(grammar)
+    if agent is not None and asr is not None:
+        hand_over_grammar(agent, asr)
     return pipeline

@@ -294,3 +294,47 @@ def test_transcribe_refuses_what_is_no_wav(run: Run, tmp_path: Path) -> None:
     assert status == 1 and err.startswith(f"xtalk: {file}: is not a WAV file; convert it")
     status, _, err = run("transcribe", tmp_path / "none.wav")
     assert status == 1 and err.endswith("none.wav: cannot be read: No such file or directory\n")
+
+
+AGENT = """
+    @hookimpl
+    def xtalk_asr():
+        yield Model("GrammarEar", "grammar_models:GrammarEar")
+
+    @hookimpl
+    def xtalk_llm_agent():
+        yield Model("Mind", "grammar_models:Mind")
+"""
+AGENT_MODELS = """
+from cli_models import Ear
+from xtalk.agent import Agent
+
+class GrammarEar(Ear):
+    jsgf = "nothing"
+    def recognize(self, audio): return self.jsgf
+    def set_grammar(self, jsgf): self.jsgf = jsgf
+
+class Mind(Agent):
+    def __init__(self, api_key: str = "x"):
+        if not api_key:
+            raise ValueError("no key")
+    def generate(self, input): ...
+    def clone(self): ...
+    def grammar(self): return "the grammar"
+"""
+
+
+def test_transcribe_understands_what_the_conversation_would(
+    run: Run, installed: Any, tmp_path: Path
+) -> None:
+    installed.add("mind", AGENT, modules={"grammar_models": AGENT_MODELS})
+    file = write(tmp_path / "i.wav", 16_000, 1)
+    assert run("transcribe", file, "--asr", "GrammarEar") == (0, "the grammar\n", "")
+    status, out, err = run("transcribe", file, "--asr", "Ear", XTALK_LLM_AGENT__PARAMS__API_KEY="")
+    assert (status, out, err) == (0, "16000 samples\n", "")
+    status, out, err = run("transcribe", file, "--asr", "GrammarEar")
+    assert (status, out) == (0, "nothing\n")
+    assert err == (
+        "xtalk: warning: no grammar, since there is no agent: "
+        "llm_agent: Mind cannot be built: ValueError: no key\n"
+    )

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from xtalk.commands import add_command
-from xtalk.errors import AudioError, ModelError
+from xtalk.errors import AudioError, ConfigError, ModelError
 
 if TYPE_CHECKING:
     from xtalk.audio import AudioFrame
+    from xtalk.settings import Config
     from xtalk.speech.interfaces import ASR, TTS
     from xtalk.threads import Lease
 
@@ -140,7 +142,7 @@ async def _model(
     arguments: argparse.Namespace, slot: str, chosen: str | None
 ) -> AsyncIterator[Lease[Any]]:
     """The model of one slot, built, opened, and closed at the end."""
-    from xtalk.api import Xtalk, build_model
+    from xtalk.api import Xtalk
     from xtalk.calls import close_model, open_model
     from xtalk.registry import Registry
     from xtalk.settings import Config
@@ -151,10 +153,25 @@ async def _model(
         registry=Registry(arguments.plugins, Xtalk.MODEL_REGISTRY),
         arguments={slot: chosen} if chosen else {},
     )
-    model: ASR | TTS = await run_in_thread(build_model, config, slot)
+    model: ASR | TTS = await run_in_thread(_built, config, slot)
     try:
         await open_model(model)
         async with Guard(model).lease() as lease:
             yield lease
     finally:
         await close_model(model)
+
+
+def _built(config: Config, slot: str) -> Any:
+    """The model; a recogniser that takes a grammar gets the agent's, as in a conversation."""
+    from xtalk.api import build_model, hand_over_grammar
+    from xtalk.calls import overrides
+    from xtalk.speech.interfaces import ASR
+
+    model = build_model(config, slot)
+    if overrides(model, ASR, "set_grammar") and "llm_agent" in config.models:
+        try:
+            hand_over_grammar(build_model(config, "llm_agent"), model)
+        except ConfigError as error:
+            print(f"xtalk: warning: no grammar, since there is no agent: {error}", file=sys.stderr)
+    return model

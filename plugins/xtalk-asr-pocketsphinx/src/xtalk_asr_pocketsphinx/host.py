@@ -141,6 +141,7 @@ class Worker:
 
     def __init__(self, sock: socket.socket, server: _Server, number: int) -> None:
         self._sock = sock
+        weakref.finalize(self, sock.close)
         self._server = server
         self._number = number
         self._unsent = bytearray()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 import signal
 import subprocess
@@ -72,6 +73,23 @@ def test_it_serves_and_sigterm_ends_sessions_with_1001(start: Start) -> None:
     asyncio.run(talk())
     process.communicate(timeout=10)
     assert process.returncode in (0, -signal.SIGTERM)
+
+
+def test_no_log_level_shows_what_was_said(start: Start) -> None:
+    process, url, _ = start(EXAMPLE, "--log-level", "debug")
+
+    async def talk() -> None:
+        async with connect(url.replace("http", "ws") + "/ws") as socket:
+            await socket.recv()
+            change = {"action": "change_llm_model", "model_name": "x", "api_key": "sk-secret"}
+            await socket.send(json.dumps(change))
+            await socket.send('{"action":"change_voice","voice_name":"sk-secret"}')
+            await socket.recv()
+
+    asyncio.run(talk())
+    process.terminate()
+    _, log = process.communicate(timeout=10)
+    assert "sk-secret" not in log
 
 
 def test_models_that_cannot_be_built_end_it(start: Start) -> None:

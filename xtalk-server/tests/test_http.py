@@ -97,6 +97,11 @@ def test_the_page_says_what_runs_and_loads_nothing(server: Running) -> None:
         assert forbidden not in html
 
 
+def test_no_page_loads_scripts_from_elsewhere(server: Running) -> None:
+    for path in ("/docs", "/redoc"):
+        assert httpx.get(server.http + path).status_code == 404
+
+
 def test_the_page_escapes_what_a_client_says(server: Running) -> None:
     html = httpx.get(server.http + "/", headers={"Host": "a<b>c"}).text
     assert "<b>" not in html
@@ -156,6 +161,13 @@ def test_only_text_is_taken(server: Running, scripted: Any) -> None:
     assert answer.status_code == 400
     assert answer.json() == {"detail": "Only text files are supported."}
     assert scripted.uploads == []
+
+
+def test_a_foreign_page_cannot_upload(server: Running, scripted: Any) -> None:
+    for origin, status in (("http://evil.example", 403), (server.http, 200)):
+        data, headers = {"session_id": "s1"}, {"Origin": origin}
+        assert post(server, data=data, files=text_file(), headers=headers).status_code == status
+    assert len(scripted.uploads) == 1
 
 
 @pytest.mark.parametrize(

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import argparse
 import array
+import asyncio
 import json
 import math
 import wave
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import pytest
 
 from xtalk.api import Xtalk
@@ -42,17 +44,22 @@ class Server:
         self.script = script
         self.transport = MemoryTransport()
         self.actions: list[str] = []
+        self.also: Callable[[], Awaitable[None]] = anyio.lowlevel.checkpoint
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Connection]:
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self._serve)
+        # Not a task group, which would wrap the error that a test expects.
+        serving = asyncio.create_task(self._serve())
+        try:
             yield MemoryConnection(self.transport)
-            tasks.cancel_scope.cancel()
+        finally:
+            serving.cancel()
+            await asyncio.gather(serving, return_exceptions=True)
 
     async def _serve(self) -> None:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._read)
+            tasks.start_soon(self.also)
             for step in self.script:
                 if isinstance(step, (int, float)):
                     await anyio.sleep(step)
@@ -189,6 +196,24 @@ def test_it_marks_speech_when_asked(question: Path) -> None:
     run(server, question, marks=True)
     marks = [action for action in server.actions if action.startswith("vad_")]
     assert marks == ["vad_speech_start", "vad_speech_end"]
+
+
+def test_it_waits_in_the_queue(question: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    queued = (m.QueueStatus(position=2, limit=1, active=1), 7.0, m.QueueGranted())
+    run(Server(*queued, *NORMAL), question)
+    assert "in the queue, place 2 ...\n" in capsys.readouterr().err
+
+
+def test_a_server_that_ends_the_conversation_is_said(question: Path) -> None:
+    server = Server(*NORMAL[:1], 0.5)
+
+    async def leave() -> None:
+        await anyio.sleep(0.6)
+        await server.transport.close(1001, "the server is stopping")
+
+    server.also = leave
+    with pytest.raises(XtalkError, match="closed with 1001 the server is stopping"):
+        run(server, question)
 
 
 def test_nothing_understood_is_an_error(question: Path) -> None:

@@ -13,6 +13,7 @@ import anyio
 from fastapi import APIRouter, FastAPI, HTTPException, Request, WebSocket
 from fastapi.responses import HTMLResponse, JSONResponse
 from starlette.datastructures import UploadFile
+from starlette.requests import HTTPConnection
 
 from xtalk.errors import NotAvailable
 from xtalk.transport import StarletteTransport, Transport
@@ -55,9 +56,11 @@ def create_app(
         source = Source.find(source)
     if isinstance(source, Source):
         _list_plugins(source.plugins)
-        return _application(source.build, allowed_origins or source.server.allowed_origins)
-    xtalk = source
-    return _application(lambda: xtalk, allowed_origins or ())
+        build, origins = source.build, source.server.allowed_origins
+    else:
+        xtalk = source
+        build, origins = lambda: xtalk, []
+    return _application(build, origins if allowed_origins is None else allowed_origins)
 
 
 def _list_plugins(plugins: Plugins) -> None:
@@ -72,7 +75,8 @@ def _list_plugins(plugins: Plugins) -> None:
 
 
 def _application(build: Callable[[], Xtalk], allowed_origins: Collection[str]) -> FastAPI:
-    app = FastAPI(title="xtalk", version=VERSION, lifespan=_lifespan)
+    # FastAPI's pages of documentation load scripts from elsewhere.
+    app = FastAPI(title="xtalk", version=VERSION, lifespan=_lifespan, docs_url=None, redoc_url=None)
     app.state.backend = Backend(build)
     app.state.allowed_origins = frozenset(allowed_origins)
     app.state.connections = Connections()
@@ -113,9 +117,7 @@ async def talk(websocket: WebSocket) -> None:
     backend: Backend = websocket.app.state.backend
     transport = StarletteTransport(websocket)
     await transport.accept()
-    origin = websocket.headers.get("origin")
-    if not is_allowed(origin, websocket.headers.get("host"), websocket.app.state.allowed_origins):
-        log.warning("refused a page of %.100r: see server.allowed_origins", origin)
+    if not _may_connect(websocket):
         await transport.close(1008, "this page may not connect: see server.allowed_origins")
         return
     with websocket.app.state.connections.holding(transport):
@@ -124,6 +126,14 @@ async def talk(websocket: WebSocket) -> None:
             await backend.xtalk.connect(ready)
         elif backend.failure:
             await _refuse(ready)
+
+
+def _may_connect(connection: HTTPConnection) -> bool:
+    headers, allowed = connection.headers, connection.app.state.allowed_origins
+    if is_allowed(headers.get("origin"), headers.get("host"), allowed):
+        return True
+    log.warning("refused a page of %.100r: see server.allowed_origins", headers.get("origin"))
+    return False
 
 
 async def _waited(transport: Transport, backend: Backend) -> Waited:
@@ -177,10 +187,13 @@ async def plugins(request: Request) -> dict[str, Any]:
 async def upload(request: Request) -> dict[str, str]:
     """Give a text file to a session: multipart with `session_id` and `file`.
 
-    400 for what is not text, 404 for a session that is not there, 411 and 413 for a body
-    without a length and over 10 MiB, 422 for a missing field, 501 without retrieval.
+    400 for what is not text, 403 for a foreign page, 404 for a session that is not there,
+    411 and 413 for a body without a length and over 10 MiB, 422 for a missing field, 501 without
+    retrieval.
     """
     xtalk = _xtalk(request)
+    if not _may_connect(request):
+        raise HTTPException(403, "This page may not upload: see server.allowed_origins.")
     _check_length(request)
     async with request.form() as form:
         session_id, file = form.get("session_id"), form.get("file")

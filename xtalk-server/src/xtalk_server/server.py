@@ -16,7 +16,9 @@ __all__ = ["Server"]
 class Server(uvicorn.Server):
     """A server for one application of `create_app`; ends when its models cannot be built."""
 
-    def __init__(self, app: FastAPI, config: ServerConfig, **options: Any) -> None:
+    def __init__(
+        self, app: FastAPI, config: ServerConfig, *, log_level: str = "info", **options: Any
+    ) -> None:
         self._app = app
         super().__init__(
             uvicorn.Config(
@@ -29,6 +31,8 @@ class Server(uvicorn.Server):
                 ssl_keyfile=config.ssl_keyfile,
                 access_log=False,
                 log_config=None,
+                # At "debug" every message would be in the log, transcripts and keys included.
+                log_level="info" if log_level == "debug" else log_level,
                 timeout_graceful_shutdown=5,
                 **options,
             )

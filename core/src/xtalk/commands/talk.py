@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import sys
 from collections.abc import AsyncIterator, Callable
@@ -69,9 +70,12 @@ def talk(arguments: argparse.Namespace) -> int:
     if arguments.wav is not None:
         return anyio.run(with_recording, arguments, _connection(arguments))
     try:
-        return anyio.run(_with_microphone, arguments)
+        anyio.run(_with_microphone, arguments)
+    except ConnectionError as error:
+        raise NotAvailable(f"the server ended the conversation: {error}") from error
     except KeyboardInterrupt:
-        return 0
+        pass
+    return 0
 
 
 # --- with a recording ---------------------------------------------------------------------------
@@ -89,10 +93,14 @@ async def with_recording(
     async with _progress() as show:
         show("building the models" if arguments.url is None else f"connecting to {arguments.url}")
         async with connecting as connection, WireClient(connection) as client:
-            show(f"playing {arguments.wav}, {recording.seconds:.1f} s")
-            await _play(client, recording, arguments.marks)
-            show("waiting for the reply")
-            over = await _wait_for_the_end(client, arguments.timeout)
+            try:
+                await _wait_for_admission(client, show)
+                show(f"playing {arguments.wav}, {recording.seconds:.1f} s")
+                await _play(client, recording, arguments.marks)
+                show("waiting for the reply")
+                over = await _wait_for_the_end(client, arguments.timeout)
+            except ConnectionError as error:
+                raise NotAvailable(f"the server ended the conversation: {error}") from error
     report = _report(client, recording)
     if arguments.output:
         _write_stereo(arguments.output, client)
@@ -105,26 +113,37 @@ async def with_recording(
     return 0
 
 
+async def _wait_for_admission(client: WireClient, show: Callable[[str], None]) -> None:
+    """Until the session begins; a server may be starting, or full."""
+    from xtalk.wire import messages as m
+
+    begun = False
+    while not begun:
+        with contextlib.suppress(TimeoutError):
+            await client.wait_for(m.SessionInfo, timeout=1.0)
+            begun = True
+        if queued := client.received(m.QueueStatus):
+            show(f"in the queue, place {queued[-1].position}")
+
+
 async def _play(client: WireClient, recording: AudioFrame, marks: bool) -> None:
-    try:
-        if marks:
-            await client.say_with_marks(recording.pcm, end_delay_s=END_MARK_S)
-        else:
-            await client.say(recording.pcm)
-    except ConnectionError as error:
-        raise NotAvailable(f"the server ended the conversation: {error}") from error
+    if marks:
+        await client.say_with_marks(recording.pcm, end_delay_s=END_MARK_S)
+    else:
+        await client.say(recording.pcm)
 
 
 async def _wait_for_the_end(client: WireClient, timeout: float) -> bool:
-    """Until a reply has been heard and nothing has happened for a while."""
+    """Whether a reply was heard and then nothing happened for a while."""
     import anyio
 
     with anyio.move_on_after(timeout):
-        while not client.closed:
-            last = max([entry.at for entry in client.timeline], default=anyio.current_time())
-            quiet = anyio.current_time() - max(last, client.speaker.last_sound)
-            if _is_over(client) and quiet >= QUIET_S:
+        while True:
+            last = max([entry.at for entry in client.timeline], default=0.0)
+            due = max(last, client.speaker.last_sound) + QUIET_S
+            if _is_over(client) and anyio.current_time() >= due:
                 return True
+            client.check()
             await anyio.sleep(0.1)
     return False
 
@@ -279,7 +298,7 @@ def _line(sounds: list[tuple[float, bytes]], zero: float) -> Any:
 # --- with a microphone --------------------------------------------------------------------------
 
 
-async def _with_microphone(arguments: argparse.Namespace) -> int:
+async def _with_microphone(arguments: argparse.Namespace) -> None:
     import anyio
 
     from xtalk.commands.sound_card import SoundCard
@@ -294,7 +313,7 @@ async def _with_microphone(arguments: argparse.Namespace) -> int:
             card.record(client.send)
             print("Speak; Ctrl-C ends it.", file=sys.stderr)
             seen = 0
-            while not client.closed:
+            while True:
                 for entry in client.timeline[seen:]:
                     seen += 1
                     if isinstance(entry.message, m.FinishAsr):
@@ -303,8 +322,8 @@ async def _with_microphone(arguments: argparse.Namespace) -> int:
                         print(f"reply: {entry.message.text}", flush=True)
                     elif isinstance(entry.message, m.Error):
                         print(f"error: {entry.message.message}", flush=True)
+                client.check()
                 await anyio.sleep(0.05)
-    raise NotAvailable("the server ended the conversation")
 
 
 # --- what both need -----------------------------------------------------------------------------

@@ -383,11 +383,15 @@ class WireClient:
         """What the condition gives as soon as it is true; it is asked after each event."""
         with anyio.fail_after(timeout):
             while not (value := condition()):
-                if self.closed:
-                    raise self._ended()
+                self.check()
                 self._news = anyio.Event()
                 await self._news.wait()
         return value
+
+    def check(self) -> None:
+        """Raise what ended the conversation, if it has ended; else do nothing."""
+        if self.closed:
+            raise self._ended()
 
     # --- the tasks ------------------------------------------------------------------------------
 

@@ -101,7 +101,7 @@ class Judge(Protocol):
 
 def strip_tags(text: str) -> str:
     """The text without any `<...>`."""
-    return _TAG.sub("", text).strip()
+    return " ".join(_TAG.sub(" ", text).split())
 
 
 def words_of(text: str) -> list[str]:
@@ -213,6 +213,7 @@ class Dialogue:
         self._server_vad = config.server_vad and config.vad_source != "client"
         self._server_speaking = False
         self._started_at = self._resumed_at = float("-inf")
+        self._left = False  # the client has ended the conversation, and has not begun another
         self._reopened = False  # the gate was opened for a reply, and nothing came of it yet
         self._on: dict[str, Callable[[Any, float], list[BaseEvent]]] = {
             VADSpeechStart.TYPE: self._start,
@@ -334,6 +335,7 @@ class Dialogue:
         return self._marks and self._pauses_itself and not self._mark_open
 
     def _begin(self, now: float, *, marked: bool) -> list[BaseEvent]:
+        self._left = False
         if self.segment == "none":
             self.segment = "open"
             self._hold_until = None
@@ -553,7 +555,7 @@ class Dialogue:
         return []
 
     def _serve_queue(self) -> list[BaseEvent]:
-        busy = self.segment != "none" or self.holding or self.reply != "idle"
+        busy = self.segment != "none" or self.holding or self.reply != "idle" or self._left
         if busy or not self._queue:
             return []
         stop: list[BaseEvent] = [TTSStopped()] if self.ctx or self.susp else []
@@ -611,6 +613,7 @@ class Dialogue:
     # --- row 18, and its opposite -----------------------------------------------------------
 
     def _conversation_started(self, event: ConversationStarted, now: float) -> list[BaseEvent]:
+        self._left = False
         self._meet_client(event.client)
         return []
 
@@ -620,6 +623,7 @@ class Dialogue:
         self._pauses_itself = bool(client.get("pauses_itself", True))
 
     def _conversation_ended(self, event: ConversationEnded, now: float) -> list[BaseEvent]:
+        self._left = True
         self._queue.clear()
         self.susp = self.ctx = self.ruined = False
         self.held, self._hold_until = None, None

@@ -126,7 +126,7 @@ class Playback:
         self._buffer.clear()
         self._at = 0  # sample of the reply that is sent next
         self._unheard: deque[tuple[int, bytes]] = deque()  # first sample, pcm
-        self._settled = 0.0  # nothing leaves before
+        self._settled = float("-inf")  # nothing leaves before
         self._owed = False  # a chunk must follow a resume, or the client does not wake up
         self._finish_index = 0  # of the chunk that TTSFinished went with
         self._kicks = 0
@@ -265,7 +265,7 @@ class Playback:
                 self._buffer.put_back(memoryview(pcm)[2 * max(0, position - start) :])
         self._unheard.clear()
         self._at = position
-        self._settled, self._owed = 0.0, False
+        self._settled, self._owed = now, False
         if self._ended and not self._buffer.samples:
             return resumed + self._over(now, "done")
         self.phase = Phase.SOUNDING

@@ -139,8 +139,7 @@ class OriginalPage:
         self.context.suspend(now)
 
     def on_resume_tts(self, _: object, now: float) -> list[tuple[str, int]]:
-        if self.bubbles and self.bubbles[-1].role == "user":
-            self._remove_last(0)
+        self._remove_last_if_user()
         self.state = "speaking"
         if self.context is None:
             self.context, self.next_start = Context(now), 0.0
@@ -184,6 +183,10 @@ class OriginalPage:
         if last is not None and last.role == "user" and last.turn_id != turn_id:
             self._remove_last(turn_id)
         return self._bubble("user", turn_id, text)
+
+    def _remove_last_if_user(self) -> None:
+        if self.bubbles and self.bubbles[-1].role == "user":
+            self._remove_last(0)
 
     def _remove_last(self, by: int) -> None:
         bubble = self.bubbles.pop()
@@ -257,21 +260,35 @@ class OriginalPage:
             self.played.append(Played(source.index, source.pcm[: 2 * samples], self.generation))
 
 
-class Device(OriginalPage):
-    """A simple player: it neither marks nor acknowledges, and resumes where it was paused."""
-
-    def __init__(self) -> None:
-        super().__init__(marks=False, acks=False)
+class SimplePlayer(OriginalPage):
+    """What this project's own clients do: a pause is a pause, whoever asked and how often."""
 
     def _pause(self, now: float) -> None:
         if self.context is not None and self.context.running:
             self.context.suspend(now)
 
-    def on_tts_finished(self, _: object, now: float) -> None:
-        """It plays what it gets, and that is all."""
+    def speech_start(self, now: float) -> list[tuple[str, int]]:
+        self.state = "listening"
+        return [("vad_speech_start", 0)]
+
+    def on_start_tts(self, data: object, now: float) -> None:
+        super().on_start_tts(data, now)
+        self.pending_finish = False
 
     def on_resume_tts(self, _: object, now: float) -> list[tuple[str, int]]:
+        self._remove_last_if_user()
         if self.context is not None and not self.context.running:
             self.context.run(now)
             self._schedule(now)
+        self._idle_if_empty()
         return []
+
+
+class Device(SimplePlayer):
+    """A player without a detector of its own and without acknowledgements."""
+
+    def __init__(self) -> None:
+        super().__init__(marks=False, acks=False)
+
+    def on_tts_finished(self, _: object, now: float) -> None:
+        """It plays what it gets, and that is all."""

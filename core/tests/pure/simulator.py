@@ -12,7 +12,7 @@ import random
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from original_page import RATE, Device, OriginalPage, Played
+from original_page import RATE, Device, OriginalPage, Played, SimplePlayer
 
 from xtalk import events as ev
 from xtalk.audio import AudioFrame
@@ -20,9 +20,10 @@ from xtalk.dialogue import Dialogue, DialogueConfig
 from xtalk.playback import USER, Playback
 from xtalk.speech.interfaces import Sentence, SpeechChunk, Transcript
 
-KINDS = ("marks", "marks+vad", "vad", "mixed", "device")
+KINDS = ("marks", "marks+vad", "vad", "mixed", "device", "ours")
+RESENT = int(0.4 * RATE)  # what a restart may repeat: a chunk, and a round trip
 PAIRS = 254 * 255
-WORDS = "one two three four five six seven eight nine ten yes stop why because tomorrow".split()
+WORDS = ["one", "two", "three", "seven", "ten", "yes", "stop", "why", "because", "tomorrow"]
 
 
 def _ramp() -> bytes:
@@ -187,13 +188,14 @@ class Simulation:
         self._counter = 0
         self.rtt = rng.uniform(0.002, 0.18)
         self._line = {"up": 0.0, "down": 0.0}
-        vad = kind in ("marks+vad", "vad", "mixed", "device")
+        vad = kind not in ("marks", "ours")
         self.dialogue = dialogue(DialogueConfig(server_vad=vad, rtt_s=self.rtt), 0.0)
         self.dialogue.last_frame = float("inf")
         self.playback = playback()
         self.playback.rtt = self.rtt
         marks = kind in ("marks", "marks+vad", "mixed")
-        self.page = Device() if kind == "device" else OriginalPage(marks=marks)
+        simple = {"device": Device, "ours": SimplePlayer}.get(kind)
+        self.page = simple() if simple else OriginalPage(marks=marks)
         self.decode_s = rng.choice((0.05, 0.05, 0.3, 1.0, 9.0))
         self.turns: dict[int, Turn] = {}
         self.turn: Turn | None = None
@@ -205,6 +207,7 @@ class Simulation:
         self.report = Report()
         self.open_segment = False
         self.answers = 0
+        self.left = False
         self.sent_in: dict[int, int] = {}  # chunk index -> turn
         self.finals: dict[int, str] = {}
         self._page_at: float | None = None
@@ -273,7 +276,9 @@ class Simulation:
                 self.utterances, rng, onset=onset, hangover=0.5, miss=miss
             ):
                 self.at(at, self._page_start if start else self._page_end)
-        if self.kind != "marks":
+        if self.kind == "ours":
+            self.post(ev.ConversationStarted(client={"pauses_itself": False}))
+        if self.dialogue.config.server_vad:
             miss = 0.3 if mixed else 0.05
             for at, start in heard_by_detector(
                 self.utterances, rng, onset=0.25, hangover=0.5, miss=miss
@@ -282,15 +287,27 @@ class Simulation:
         if rng.random() < 0.2:
             self.at(rng.uniform(0.5, 10), lambda: self.post(ev.TurnLLMAgentStartRequested(text="")))
 
+        if rng.random() < 0.05:
+            self.at(rng.uniform(1.0, 12.0), self._leave)
+
+    def _leave(self) -> None:
+        """The user presses Stop: the page is silent, idle and deaf from now on."""
+        self.left = True
+        self.page.on_stop_tts(None, self.now)
+        self.page.state = "idle"
+        self._deliver("up", lambda: self.post(ev.ConversationEnded()))
+
     def _page_start(self) -> None:
-        self._from_page(self.page.speech_start(self.now))
+        if not self.left:
+            self._from_page(self.page.speech_start(self.now))
 
     def _page_end(self) -> None:
-        self._from_page(self.page.speech_end(self.now))
+        if not self.left:
+            self._from_page(self.page.speech_end(self.now))
 
     def _vad(self, start: bool) -> Callable[[], None]:
         cls = ev.VADSpeechStart if start else ev.VADSpeechEnd
-        return lambda: self.post(cls(source="server"))
+        return lambda: None if self.left else self.post(cls(source="server"))
 
     # --- the line -----------------------------------------------------------------------
 
@@ -300,6 +317,8 @@ class Simulation:
         self.at(self._line[way], action)
 
     def _from_page(self, messages: list[tuple[str, int]]) -> None:
+        if self.left:
+            return
         stamp = int(self.now * 1000)
         for action, value in messages:
             event = _input(action, value, stamp)
@@ -310,7 +329,8 @@ class Simulation:
         self._deliver("down", lambda: self._to_page(action, data))
 
     def _to_page(self, action: str, data: object) -> None:
-        self._from_page(self.page.receive(action, data, self.now))
+        if not self.left:
+            self._from_page(self.page.receive(action, data, self.now))
 
     # --- the bus: depth first, as the real one --------------------------------------------
 
@@ -520,6 +540,9 @@ class Simulation:
             turn.alive = False
         self.report.interrupted += event.outcome == "interrupted"
 
+    def on_ConversationEnded(self, event: ev.ConversationEnded) -> None:
+        self.open_segment = False
+
     def on_VerificationResult(self, event: ev.VerificationResult) -> None:
         self.answers += 1
         if not self.open_segment or self.answers != 1:
@@ -590,6 +613,8 @@ class Simulation:
                     wrong.append("tts_finished twice, without start_tts, or not with a chunk")
                 finish_sent = True
             previous = action
+        if started and not finish_sent and not self.left:
+            wrong.append("a start_tts without its tts_finished")
         said = {turn.turn_id for turn in self.turns.values() if turn.finish_owed}
         wrong += [f"finish_resp of turn {turn} was never sent" for turn in said]
 
@@ -606,7 +631,7 @@ class Simulation:
             offset = locate(turn.turn_id, pcm)
             if tone(turn.turn_id, offset, len(pcm) // 2) != pcm:
                 self.report.audio.append(f"turn {turn.turn_id}: spoilt samples")
-            if generation and piece.generation != generation and position - offset < RATE // 4:
+            if generation and piece.generation != generation and position - offset < RESENT:
                 again_until = position  # a restart may repeat what it is not sure of
             generation = piece.generation
             if offset < position and position > again_until:

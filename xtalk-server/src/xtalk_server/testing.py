@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -42,6 +43,11 @@ class Running:
     @property
     def ws(self) -> str:
         return f"ws://127.0.0.1:{self.port}/ws"
+
+    def tasks(self) -> list[str]:
+        """The names of what runs in the server's event loop now."""
+        running = asyncio.all_tasks(self.server.servers[0].get_loop())
+        return sorted(str(getattr(task.get_coro(), "__qualname__", task)) for task in running)
 
     def stop(self) -> None:
         """Ask it to stop and wait until it has; RuntimeError when it does not."""

@@ -211,11 +211,10 @@ class Plugins:
     # --- taking plugins in -----------------------------------------------------------------------
 
     def _take(self, loaded: Sequence[tuple[Plugin, object]]) -> None:
-        # pluggy calls the last one registered first; we want the first one first.
-        admitted = [plugin for plugin, module in reversed(loaded) if self._admit(plugin, module)]
-        for _, slots in self.call("xtalk_slots"):
+        admitted = [plugin for plugin, module in loaded if self._admit(plugin, module)]
+        for plugin, slots in self.call("xtalk_slots"):
             for slot in slots:
-                self._add_slot(slot)
+                self._add_slot(plugin, slot)
         for plugin in admitted:
             self._refuse_unknown(plugin)
         for slot in self.slots:
@@ -232,6 +231,9 @@ class Plugins:
 
     def _admit(self, plugin: Plugin, module: object) -> bool:
         """Register with pluggy, or say in the row why not."""
+        if self._manager.has_plugin(_key(plugin)):
+            plugin.fail(f"{plugin.distribution or 'this set'} has another plugin {plugin.name!r}")
+            return False
         try:
             self._inspect(plugin, module)
             self._manager.register(module, _key(plugin))
@@ -279,28 +281,30 @@ class Plugins:
             name = unknown[0]
             plugin.fail(f"xtalk knows no hook {name}{_nearest(name, known)}")
 
-    def _add_slot(self, slot: Slot) -> None:
-        """Make the hook `xtalk_<slot>` that fills a new slot."""
+    def _add_slot(self, plugin: Plugin, slot: Slot) -> None:
+        """Make the hook `xtalk_<slot>` that fills a new slot; several may declare the same."""
+        name = f"xtalk_{slot.name}"
         if slot.name in self.slots:
             return
-        self.slots[slot.name] = slot
-        name = f"xtalk_{slot.name}"
+        if not slot.name.isidentifier() or name in _hooks(self._manager):
+            plugin.fail(f"it declares a slot {slot.name!r}, which cannot be the name of one")
+            return
 
         def models() -> Iterable[Model]:
             raise NotImplementedError
 
-        for row in self.rows:
-            module = self._manager.get_plugin(_key(row))
-            if module is None or name not in row.hooks:
-                continue
+        fillers: pluggy.HookCaller | None = getattr(self._manager.hook, name, None)
+        for impl in list(fillers.get_hookimpls()) if fillers else ():
+            filler = self._plugin(impl.plugin)
             try:
-                _inspect_arguments(name, getattr(module, name), ())
+                _inspect_arguments(name, impl.function, ())
             except PluginError as error:
-                self._drop(row)
-                row.fail(str(error))
+                self._drop(filler)
+                filler.fail(str(error))
         specs = ModuleType(name)
         setattr(specs, name, hookspec(models))
         self._manager.add_hookspecs(specs)
+        self.slots[slot.name] = slot
 
     def _doubles(self) -> list[tuple[str, str, list[Plugin]]]:
         """Slot, type name and plugins of every type that is offered more than once."""

@@ -46,6 +46,7 @@ class Mouth(TTS):
     sample_rate = 8000
     def synthesize(self, text): raise AssertionError("not the most specific")
     def synthesize_stream(self, text):
+        life.append(text)
         if text == "fail":
             raise OSError("no  lungs\\nleft")
         for letter in text:
@@ -243,6 +244,12 @@ def test_say_writes_what_the_voice_made(run: Run, tmp_path: Path) -> None:
         assert reader.getparams()[:4] == (1, 2, 8000, 2400)
         assert reader.readframes(2400) == b"\1\0" * 2400
     assert life()[-1] == "close"
+
+
+def test_say_speaks_a_long_text_sentence_by_sentence(run: Run, tmp_path: Path) -> None:
+    text = "This is the first sentence of two. And this is the second one."
+    run("say", text, "-o", tmp_path / "o.wav")
+    assert life()[-1] == "close" and len(life()) == 3
 
 
 def test_say_finds_errors(run: Run, tmp_path: Path) -> None:

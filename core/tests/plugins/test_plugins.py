@@ -127,11 +127,13 @@ def test_a_hook_without_its_marker_is_a_note(installed: Any) -> None:
     assert row(installed.load(), "bare").notes == ["xtalk_tts lacks @hookimpl and is never called"]
 
 
-def test_two_plugins_of_one_name(installed: Any) -> None:
-    installed.add("same", GOOD)
-    plugins = installed.load()
-    plugins.register(object(), "same", distribution="elsewhere")
-    assert names(plugins, "tts") == ["GoodTTS"]
+def test_two_plugins_of_one_name() -> None:
+    plugins = Plugins()
+    plugins.register(Wrapper(print), "same", distribution="one")
+    plugins.register(Wrapper(print), "same", distribution="two")
+    third = plugins.register(Wrapper(print), "same", distribution="one")
+    assert third.error == "one has another plugin 'same'"
+    assert len(plugins.call("xtalk_wrap_speak", session=None)) == 2
 
 
 # --- which are loaded ----------------------------------------------------------------------------
@@ -222,6 +224,29 @@ def test_a_wrong_argument_of_a_new_slots_hook(installed: Any) -> None:
     plugins = installed.load()
     assert "the hook takes no arguments" in (row(plugins, "a").error or "")
     assert row(plugins, "b").error is None
+
+
+def test_a_hook_under_another_name_fills_a_new_slot(installed: Any) -> None:
+    installed.add("a", DECLARES)
+    installed.add(
+        "b",
+        """
+        @hookimpl(specname="xtalk_backchannel")
+        def fill():
+            yield Model("MmHm", "nowhere:MmHm")
+        """,
+    )
+    plugins = installed.load()
+    assert plugins.healthy and names(plugins, "backchannel") == ["MmHm"]
+
+
+@pytest.mark.parametrize("name", ["session", "make_model", "two words", ""])
+def test_a_slot_cannot_take_any_name(installed: Any, name: str) -> None:
+    installed.add("a", DECLARES.replace("backchannel", name))
+    installed.add("b", GOOD)
+    plugins = installed.load()
+    assert f"it declares a slot {name!r}, which cannot" in (row(plugins, "a").error or "")
+    assert names(plugins, "tts") == ["GoodTTS"]
 
 
 # --- calling -------------------------------------------------------------------------------------

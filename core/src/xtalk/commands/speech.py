@@ -56,10 +56,11 @@ async def _say(arguments: argparse.Namespace) -> int:
     audio: list[AudioFrame] = []
     async with _model(arguments, "tts", arguments.tts) as lease:
         began = first = anyio.current_time()
-        async with aclosing(synthesize(lease, arguments.text)) as chunks:
-            async for chunk in chunks:
-                first = first if audio else anyio.current_time()
-                audio.append(chunk.audio)
+        for text in _sentences(arguments.text):
+            async with aclosing(synthesize(lease, text)) as chunks:
+                async for chunk in chunks:
+                    first = first if audio else anyio.current_time()
+                    audio.append(chunk.audio)
         seconds_taken = anyio.current_time() - began
         name = type(lease.model).__name__
     if not audio:
@@ -126,6 +127,15 @@ async def _frames(audio: AudioFrame) -> AsyncIterator[AudioFrame]:
     step = 2 * int(FRAME_S * audio.rate)
     for at in range(0, len(audio.pcm), step):
         yield AudioFrame(audio.pcm[at : at + step], audio.rate)
+
+
+def _sentences(text: str) -> list[str]:
+    """What a conversation would hand to the voice, one call each."""
+    from xtalk.sentences import Splitter
+
+    splitter = Splitter()
+    pieces = [*splitter.push(text), *splitter.flush()]
+    return [piece.spoken for piece in pieces if piece.spoken.strip()]
 
 
 def _joined(frames: list[AudioFrame]) -> AudioFrame:

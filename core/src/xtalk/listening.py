@@ -110,12 +110,12 @@ class Listening:
         self._lagging = 0
 
     def push(self, frame: AudioFrame) -> None:
+        self._ring.append(frame)
+        self._ring_s += frame.seconds
+        while self._ring_s - self._ring[0].seconds >= self._pre_roll_s:
+            self._ring_s -= self._ring.popleft().seconds
         segment = self._open
         if segment is None:
-            self._ring.append(frame)
-            self._ring_s += frame.seconds
-            while self._ring_s - self._ring[0].seconds >= self._pre_roll_s:
-                self._ring_s -= self._ring.popleft().seconds
             return
         segment.push(frame)
         if segment.waiting_s > self._backlog_s:
@@ -129,18 +129,25 @@ class Listening:
         previous = self._live[-1] if self._live else None
         segment = self._open = Segment(turn_id, list(self._ring))
         self._live.append(segment)
-        self._ring.clear()
-        self._ring_s = 0.0
         self._spawn(self._decode, segment, previous)
 
     def end(self) -> None:
         """The open segment is over; its final transcript follows."""
         if self._open is not None:
             self._open.end(self._now())
-            self._open = None
+            self._close()
+
+    def _close(self) -> None:
+        """What was heard belongs to the segment that ends here, and to no other."""
+        self._open = None
+        self._ring.clear()
+        self._ring_s = 0.0
 
     def abort(self) -> None:
-        """Forget every segment, open or under decoding; no transcript of them follows."""
+        """Forget every segment, open or under decoding; no transcript of them follows.
+
+        The last of its audio may be the beginning of the next one.
+        """
         self._open = None
         for segment in self._live:
             segment.scope.cancel()
@@ -176,7 +183,7 @@ class Listening:
         if not segment.ended:  # the recogniser decided by itself that this was all
             segment.end(self._now())
             if self._open is segment:
-                self._open = None
+                self._close()
         lag_s = self._now() - segment.ended_at
         self._lagging = self._lagging + 1 if lag_s > LAG_S else 0
         if self._lagging == LAGGING_SEGMENTS:

@@ -67,6 +67,7 @@ class LLMAgentManager(Manager):
         self._paused = False
         self._held: list[events.BaseEvent] = []
         self._started = self._shown = self._finished = False
+        self._finish_owed = False  # an update was shown that no finish has followed
         self._shown_text = ""
         self._shown_at = 0.0
         self._timer: asyncio.TimerHandle | None = None
@@ -102,8 +103,7 @@ class LLMAgentManager(Manager):
         if turn is None:
             return
         turn.cancel()
-        if self._shown and not self._finished:
-            self._finished = True
+        if self._finish_owed:
             self._post(events.LLMAgentResponseFinish(text=self._shown_text, turn_id=turn.id))
 
     @on(events.TurnLLMAgentPauseRequested, 96)
@@ -222,7 +222,7 @@ class LLMAgentManager(Manager):
         turn = self._turn
         if turn is None or self._paused or turn.reply == self._shown_text:
             return
-        self._shown = True
+        self._shown = self._finish_owed = True
         self._shown_text = turn.reply
         self._shown_at = asyncio.get_running_loop().time()
         self._post(events.LLMAgentResponseUpdate(text=turn.reply, turn_id=turn.id))
@@ -245,6 +245,8 @@ class LLMAgentManager(Manager):
             self._post(event)
 
     def _post(self, event: events.BaseEvent) -> None:
+        if isinstance(event, events.LLMAgentResponseFinish):
+            self._finish_owed = False
         self.event_bus.post(event)
 
     def _cancel_timer(self) -> None:

@@ -101,6 +101,9 @@ def json_schema(cls: type) -> dict[str, Any]:
     """JSON Schema of the constructor's arguments."""
     model = cls if issubclass(cls, BaseModel) else settings(cls)
     schema = model.model_json_schema(schema_generator=_Lenient)
+    if "$defs" in schema:
+        # Its references begin at the nearest $id, wherever this schema is put.
+        schema["$id"] = f"urn:xtalk:{cls.__module__}.{cls.__qualname__}"
     secret = secret_names(model)
     for name, about in schema.get("properties", {}).items():
         about.pop("title", None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from enum import Enum
 from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
 import pytest
@@ -60,6 +61,14 @@ class Holder:
 class Positional:
     def __init__(self, first: int, /, second: int = 2) -> None:
         self.given = (first, second)
+
+
+class Colour(Enum):
+    RED = "red"
+
+
+class Painted:
+    def __init__(self, colour: Colour = Colour.RED) -> None: ...
 
 
 class Bare:
@@ -157,6 +166,12 @@ def test_json_schema_shows_limits_descriptions_and_secrets() -> None:
     assert shown["properties"]["api_key"]["writeOnly"] is True
     assert schema.json_schema(Needy)["required"] == ["host", "port"]
     assert schema.json_schema(Original)["additionalProperties"] is True
+
+
+def test_references_stay_within_the_schema() -> None:
+    shown = schema.json_schema(Painted)
+    assert shown["$id"].startswith("urn:xtalk:") and "Colour" in shown["$defs"]
+    assert "$id" not in schema.json_schema(Voice)
 
 
 @pytest.mark.parametrize(

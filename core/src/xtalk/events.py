@@ -204,6 +204,13 @@ class TurnASRResetRequested(BaseEvent):
     turn_id: int = 0
 
 
+@event("turn.endpoint_requested")
+class TurnEndpointRequested(BaseEvent):
+    """Let the server's detector end this segment after that much silence."""
+
+    silence_ms: float = 0.0
+
+
 @event("turn.asr_flush_requested")
 class TurnASRFlushRequested(BaseEvent):
     reason: str = ""
@@ -590,6 +597,7 @@ __all__ = [
     "TurnASRResetRequested",
     "TurnASRStartRequested",
     "TurnAbandoned",
+    "TurnEndpointRequested",
     "TurnLLMAgentPauseRequested",
     "TurnLLMAgentResumeRequested",
     "TurnLLMAgentStartRequested",

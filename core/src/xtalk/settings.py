@@ -26,6 +26,7 @@ Names are lower case there, so an argument with a capital letter can only be set
 from __future__ import annotations
 
 import json
+import logging
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -43,6 +44,8 @@ from xtalk.plugins import Plugins
 from xtalk.registry import Found, Registry
 
 __all__ = ["Choice", "Config", "PluginsConfig", "ServerConfig", "ServiceConfig", "json_schema"]
+
+log = logging.getLogger(__name__)
 
 _NOT_SETTINGS = {"CONFIG", "LOAD_PLUGINS", "BLOCK_PLUGINS", "DEBUG"}
 _SECTIONS = ("service_config", "plugins", "server")
@@ -75,6 +78,12 @@ class ServiceConfig(BaseModel):
     vad_frame_samples: Annotated[int, Field(gt=0)] = 512
     vad_min_speech_ms: Annotated[float, Field(ge=0, description="shorter is no speech")] = 250
     vad_redemption_ms: Annotated[float, Field(ge=0, description="silence that ends it")] = 500
+    min_silence_ms: Annotated[
+        float, Field(ge=0, description="silence that ends what is surely finished")
+    ] = 200
+    max_silence_ms: Annotated[
+        float, Field(ge=0, description="silence that ends what is surely not")
+    ] = 1200
     pre_roll_ms: Annotated[
         float | None,
         Field(ge=0, description="audio kept from before the start; vad_min_speech_ms + 300"),
@@ -197,10 +206,13 @@ class Config:
         ]
         config = cls(registry, below + above)
         registry.plugins.set_order(config.plugins.order)
-        overrides = [
-            _layer(f"plugin {plugin}", tree, registry)
-            for plugin, tree in registry.plugins.call("xtalk_configure", config=config)
-        ]
+        overrides = []
+        for plugin, tree in registry.plugins.call("xtalk_configure", config=config):
+            try:
+                overrides.append(_layer(f"plugin {plugin}", tree, registry))
+            except ConfigError as error:
+                plugin.fail(f"xtalk_configure gave a wrong configuration: {error}")
+                log.warning("%s", error)
         return cls(registry, below + overrides + above) if overrides else config
 
     # --- what it says ----------------------------------------------------------------------------
@@ -235,8 +247,8 @@ class Config:
             raise self.missing(slot)
         try:
             found = self.registry.find(slot, choice.type)
-        except MissingModel as error:
-            raise MissingModel(self._told(f"{slot}: {error}")) from error
+        except ConfigError as error:
+            raise type(error)(self._told(f"{slot}: {error}")) from error
         try:
             return found, schema.check(found.cls, choice.params, f"{slot}.params")
         except ConfigError as error:
@@ -248,7 +260,7 @@ class Config:
         if not names:
             return MissingModel(f"no {slot} is installed; install a plugin that brings one")
         return MissingModel(
-            f"no {slot} is chosen, and several are installed: {', '.join(names)}; "
+            f"no {slot} is chosen; installed: {', '.join(names)}; "
             f"say {slot} = {names[0]!r} in the configuration, or XTALK_{slot.upper()}={names[0]}"
         )
 
@@ -258,12 +270,14 @@ class Config:
         Raises ConfigError for a section that does not fit or that nobody reads.
         """
         classes = {plugin.name: cls for plugin, cls in self.registry.plugins.call("xtalk_settings")}
+        # A plugin that is broken or blocked keeps its section until it works again.
+        asleep = {plugin.name for plugin in self.registry.plugins.rows if not plugin.loaded}
         problems = [
             self._told(
                 f"plugins.settings.{name}: no plugin reads it{schema.nearest(name, classes)}"
             )
             for name in self.plugins.settings
-            if name not in classes
+            if name not in classes and name not in asleep
         ]
         built: dict[str, object] = {}
         for name, cls in classes.items():

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from xtalk import events
 from xtalk.bus import EventBus, Manager
-from xtalk.dialogue import Dialogue, DialogueConfig
+from xtalk.dialogue import Dialogue, DialogueConfig, Verdict, judge, strip_tags
 from xtalk.pipeline import Pipeline
+from xtalk.turn_detector import TextTurnDetector
 
 if TYPE_CHECKING:
     from xtalk.session import Session
+    from xtalk.speech.interfaces import EndOfTurn
 
 __all__ = ["TurnTakingManager"]
 
@@ -35,6 +37,15 @@ class TurnTakingManager(Manager):
         self._now = session.clock.now
         self._timer: asyncio.TimerHandle | None = None
         source = config["vad_source"]
+        self._silences_ms = (
+            min(config["min_silence_ms"], config["vad_redemption_ms"]),
+            config["vad_redemption_ms"],
+            max(config["max_silence_ms"], config["vad_redemption_ms"]),
+        )
+        self._detector = pipeline.get_turn_detector() or TextTurnDetector(
+            min_silence_ms=config["min_silence_ms"], max_silence_ms=config["max_silence_ms"]
+        )
+        self._ended_by_server = False
         self.dialogue = Dialogue(
             DialogueConfig(
                 vad_source=source,
@@ -47,6 +58,7 @@ class TurnTakingManager(Manager):
                 segment_s=config["segment_sec"],
             ),
             session.clock.now(),
+            judge=self._judge,
         )
 
     @on(events.ConversationStarted, 95)
@@ -73,6 +85,35 @@ class TurnTakingManager(Manager):
     @on(events.TurnASREndRequested, 80)
     def _feed(self, event: events.BaseEvent) -> None:
         self._act(self.dialogue.feed(event, self._now()))
+
+    @on(events.VADSpeechStart, 96)
+    @on(events.VADSpeechEnd, 96)
+    def _note_end(self, event: events.VADSpeechStart | events.VADSpeechEnd) -> None:
+        self._ended_by_server = event.TYPE == events.VADSpeechEnd.TYPE and event.source == "server"
+
+    @on(events.TranscriptReady, 90)
+    def _set_endpoint(self, event: events.TranscriptReady) -> None:
+        """Adapt the silence that ends the segment to what was said so far."""
+        if event.transcript is None or event.transcript.final:
+            return
+        least, default, most = self._silences_ms
+        verdict = self._detector.judge(
+            strip_tags(event.transcript.text),
+            silence_ms=0.0,
+            agent_speaking=self.dialogue.sounding,
+        )
+        silence_ms = float(default if verdict.wait_ms is None else verdict.wait_ms)
+        self.event_bus.post(
+            events.TurnEndpointRequested(silence_ms=min(max(silence_ms, least), most))
+        )
+
+    def _judge(self, text: str, *, tag: str | None, agent_speaking: bool) -> Verdict | EndOfTurn:
+        """Tags and fillers first; then whether words that count are all that will come."""
+        verdict = judge(text, tag=tag, agent_speaking=agent_speaking)
+        if tag is not None or verdict.kind != "complete" or self._ended_by_server:
+            return verdict  # the server's endpoint has waited for more already
+        found = self._detector.judge(text, silence_ms=0.0, agent_speaking=agent_speaking)
+        return found if found.kind != "complete" else verdict
 
     def _act(self, decided: list[events.BaseEvent]) -> None:
         for event in decided:

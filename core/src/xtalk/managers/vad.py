@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from xtalk.audio import AudioFrame, Framer
 from xtalk.bus import EventBus, Manager
-from xtalk.events import SpeechCandidate, VADSpeechEnd, VADSpeechStart
+from xtalk.events import SpeechCandidate, TurnEndpointRequested, VADSpeechEnd, VADSpeechStart
 from xtalk.pipeline import Pipeline
 from xtalk.speech.interfaces import VAD, Speech
 from xtalk.stages import Detect
@@ -27,12 +27,14 @@ __all__ = ["Endpointer", "VADManager"]
 HYSTERESIS = 0.15  # speech goes on until the probability is this far below the threshold
 CANDIDATE_MS = 120.0
 
+on = Manager.event_handler
+
 
 class Endpointer:
     """Probabilities in, `Speech` events out. Times are counted in audio, not on a clock.
 
     Speech begins when `min_speech_ms` of frames over the threshold lie in a row, but for gaps
-    of two frames; it ends after `silence_ms` below it.
+    of two frames; it ends after `silence_ms` below it, which may be changed for each segment.
     """
 
     def __init__(
@@ -40,7 +42,8 @@ class Endpointer:
     ) -> None:
         self._threshold = threshold
         self._min_speech_ms = min_speech_ms
-        self._silence_ms = silence_ms
+        self._default_silence_ms = silence_ms
+        self.silence_ms = silence_ms
         self._frame_ms = frame_ms
         self.speaking = False
         self._voiced_ms = 0.0
@@ -59,8 +62,9 @@ class Endpointer:
                 return None
             self.speaking = True
             self._quiet_ms = 0.0
+            self.silence_ms = self._default_silence_ms
             return Speech(kind="start", at=at, probability=probability)
-        if self._quiet_ms >= self._silence_ms:
+        if self._quiet_ms >= self.silence_ms:
             self.speaking = False
             self._voiced_ms = self._quiet_ms = 0.0
             return Speech(kind="end", at=at, probability=probability)
@@ -110,14 +114,14 @@ class VADManager(Manager):
         self._inline = True
         if not self.active or vad is None:
             return
-        endpointer = Endpointer(
+        self._endpointer = Endpointer(
             threshold=config["vad_threshold"],
             min_speech_ms=config["vad_min_speech_ms"],
             silence_ms=config["vad_redemption_ms"],
             frame_ms=1000 * vad.frame_samples / 16_000,
         )
         self._stage: Detect = session.wrapped(
-            "detect", _Detector(vad, endpointer, session.clock.now)
+            "detect", _Detector(vad, self._endpointer, session.clock.now)
         )
         self._inline = getattr(vad, "inline", True)
 
@@ -133,6 +137,11 @@ class VADManager(Manager):
             self._session.spawn(self._work)
         elif self._wake is not None and not self._wake.done():
             self._wake.set_result(None)
+
+    @on(TurnEndpointRequested, 90)
+    def _endpoint(self, event: TurnEndpointRequested) -> None:
+        if self.active:
+            self._endpointer.silence_ms = event.silence_ms
 
     async def _work(self) -> None:
         while True:

@@ -129,6 +129,7 @@ class Playback:
         self._settled = float("-inf")  # nothing leaves before
         self._owed = False  # a chunk must follow a resume, or the client does not wake up
         self._finish_index = 0  # of the chunk that TTSFinished went with
+        self._gave_up = False  # the client said "finished" too early, while the gate was shut
         self._kicks = 0
         self._progress = 0.0
         self._heard = Heard(rtt=self.rtt)
@@ -240,8 +241,8 @@ class Playback:
         if self._shut:
             return []
         self._progress = now
-        if restart and self._started:
-            return self._restart(now)
+        if (restart or self._gave_up) and self._started:
+            return self._restart(now, wake=tell_client)
         self._heard.resume(now, was_suspended=tell_client)
         out: list[BaseEvent] = []
         if tell_client:
@@ -265,7 +266,7 @@ class Playback:
                 self._buffer.put_back(memoryview(pcm)[2 * max(0, position - start) :])
         self._unheard.clear()
         self._at = position
-        self._settled, self._owed = now, False
+        self._settled, self._owed, self._gave_up = now, False, False
         if self._ended and not self._buffer.samples:
             return resumed + self._over(now, "done")
         self.phase = Phase.SOUNDING
@@ -292,15 +293,19 @@ class Playback:
         also says so too early, where the finish of an interrupted reply is still on its mind and
         it runs dry; then it drops everything until the next `stop_tts`, so it gets one.
         """
-        if self._shut or not self._started or self._heard.ruined:
+        if not self._started or self._heard.ruined:
             return []
+        if self.phase is Phase.DRAINING and self._all_acknowledged(now):
+            return [] if self._shut else self._over(now, "done")
+        if not self._heard.acknowledged:  # it speaks of the reply before
+            return []
+        self._gave_up = bool(self._shut)
+        return [] if self._shut else self._restart(now, wake=False)
+
+    def _all_acknowledged(self, now: float) -> bool:
         if self.acks:
-            over = self.phase is Phase.DRAINING and self._heard.over >= self._finish_index
-        else:
-            over = self.phase is Phase.DRAINING and self._heard.dry_in(now) <= 0
-        if over:
-            return self._over(now, "done")
-        return self._restart(now, wake=False) if self._heard.acknowledged else []
+            return self._heard.over >= self._finish_index
+        return self._heard.dry_in(now) <= 0
 
     # --- time -------------------------------------------------------------------------------
 

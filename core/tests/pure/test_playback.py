@@ -312,6 +312,16 @@ def test_a_page_that_gave_up_too_early_is_started_again() -> None:
     assert audio(out) == NOISE[2 * ms(200) : 2 * ms(300)][: len(audio(out))]
 
 
+def test_a_page_that_gave_up_behind_a_shut_gate_is_started_again_at_its_opening() -> None:
+    playback = acking(Playback())
+    sent = indices(playback.feed(chunk(ms(300)), 0.0))
+    playback.shut(USER, 0.25)
+    playback.ack(sent[0], None, 0.3)
+    assert playback.playback_finished(0.3) == []
+    out = playback.open(USER, 1.0, tell_client=True)
+    assert names(out)[:3] == ["TTSStopped", "TTSStarted", "TTSResumed"]
+
+
 def test_a_stalled_client_is_kicked_three_times_and_then_let_go() -> None:
     playback = acking(Playback())
     playback.feed(chunk(ms(300)), 0.0)

@@ -11,7 +11,7 @@ from pydantic import SecretStr
 
 from xtalk.errors import ConfigError, MissingModel
 from xtalk.hookspecs import Model, hookimpl
-from xtalk.plugins import Plugins
+from xtalk.plugins import Plugin, Plugins
 from xtalk.registry import PLUGINS, Registry
 from xtalk.schema import MASK
 from xtalk.settings import Choice, Config, ServiceConfig, json_schema
@@ -216,7 +216,7 @@ def test_missing_models_say_what_is_there() -> None:
     with pytest.raises(MissingModel) as several:
         config.resolve("tts")
     assert str(several.value) == (
-        "no tts is chosen, and several are installed: Voice, OtherVoice; "
+        "no tts is chosen; installed: Voice, OtherVoice; "
         "say tts = 'Voice' in the configuration, or XTALK_TTS=Voice"
     )
     with pytest.raises(MissingModel, match="no llm_agent is installed"):
@@ -264,7 +264,7 @@ def test_each_error_names_file_path_found_and_expected(
 
 def test_params_without_a_type() -> None:
     text = wrong({"tts": {"params": {"voice": "x"}}})
-    assert "tts.params: set, but tts.type is not; no tts is chosen, and several" in text
+    assert "tts.params: set, but tts.type is not; no tts is chosen; installed" in text
 
 
 def test_all_wrong_keys_are_said_at_once() -> None:
@@ -360,6 +360,29 @@ def test_plugin_settings_are_built_from_their_sections() -> None:
     config = load({"plugins": {"settings": {"shout": {"factr": 3}}}}, None, Shout())
     with pytest.raises(ConfigError, match=r"settings\.shout\.factr: unknown; Louder takes"):
         config.plugin_settings()
+
+
+def test_a_section_waits_for_a_plugin_that_does_not_load() -> None:
+    plugins = Plugins()
+    plugins.rows.append(Plugin("shout", notes=["not loaded: XTALK_BLOCK_PLUGINS names it"]))
+    tree = {"plugins": {"settings": {"shout": {"factor": 3}}}}
+    config = Config.load(tree, registry=Registry(plugins), environ={})
+    assert config.plugin_settings() == {}
+
+
+def test_a_plugin_that_configures_nonsense_is_broken_and_ignored() -> None:
+    class Meddler:
+        @hookimpl
+        def xtalk_configure(self, config: Config) -> Any:
+            return {"tss": "Voice"}
+
+    plugins = Plugins()
+    plugins.register(Meddler(), "meddler")
+    Config.load({}, registry=Registry(plugins), environ={})
+    assert plugins.rows[0].error == (
+        "xtalk_configure gave a wrong configuration: "
+        "plugin meddler: tss: unknown; did you mean 'tts'?"
+    )
 
 
 def test_order_is_obeyed_when_plugins_are_asked() -> None:

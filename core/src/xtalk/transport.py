@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol
 
 __all__ = ["StarletteTransport", "Transport", "as_transport"]
 
 
-@runtime_checkable
 class Transport(Protocol):
     """One connection: whole messages in both directions, in order."""
 
@@ -69,5 +68,5 @@ class StarletteTransport:
 
 
 def as_transport(connection: Any) -> Transport:
-    """A Transport as it is; anything else is taken for a Starlette WebSocket."""
-    return connection if isinstance(connection, Transport) else StarletteTransport(connection)
+    """A Transport as it is; a Starlette WebSocket, which has methods of the same names, wrapped."""
+    return StarletteTransport(connection) if hasattr(connection, "client_state") else connection

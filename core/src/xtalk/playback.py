@@ -129,7 +129,8 @@ class Playback:
         self._settled = float("-inf")  # nothing leaves before
         self._owed = False  # a chunk must follow a resume, or the client does not wake up
         self._finish_index = 0  # of the chunk that TTSFinished went with
-        self._gave_up = False  # the client said "finished" too early, while the gate was shut
+        self._gave_up = False  # the client lost what it had: the opening has to restart it
+        self._wake = False  # the client waits for a resume that another reason still forbids
         self._kicks = 0
         self._progress = 0.0
         self._heard = Heard(rtt=self.rtt)
@@ -238,11 +239,14 @@ class Playback:
         With `restart` the client lost what it had: all that was not heard is sent again.
         """
         self._shut.discard(reason)
+        self._wake = tell_client = self._wake or tell_client
+        self._gave_up = self._gave_up or restart
         if self._shut:
             return []
-        self._progress = now
-        if (restart or self._gave_up) and self._started:
+        self._progress, self._wake = now, False
+        if self._gave_up and self._started:
             return self._restart(now, wake=tell_client)
+        self._gave_up = False
         self._heard.resume(now, was_suspended=tell_client)
         out: list[BaseEvent] = []
         if tell_client:
@@ -299,8 +303,10 @@ class Playback:
             return [] if self._shut else self._over(now, "done")
         if not self._heard.acknowledged:  # it speaks of the reply before
             return []
-        self._gave_up = bool(self._shut)
-        return [] if self._shut else self._restart(now, wake=False)
+        if self._shut:
+            self._gave_up = True
+            return []
+        return self._restart(now, wake=False)
 
     def _all_acknowledged(self, now: float) -> bool:
         if self.acks:

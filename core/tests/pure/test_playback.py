@@ -226,7 +226,9 @@ def test_the_gate_opens_with_the_last_reason() -> None:
     playback.feed(chunk(ms(500)), 0.0)
     assert playback.open(USER, 0.1, tell_client=True) == []
     assert playback.shut_by == {"a plugin"}
-    assert "TTSChunkGenerated" in names(playback.open("a plugin", 0.2))
+    out = playback.open("a plugin", 0.2)
+    assert names(out)[0] == "TTSResumed", "the client still waits for it"
+    assert "TTSChunkGenerated" in names(out)
 
 
 def test_a_soft_resume_waits_100_ms_and_then_owes_a_chunk() -> None:

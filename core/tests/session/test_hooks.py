@@ -116,8 +116,8 @@ def test_sessions_and_turns_have_contexts_that_can_await_after_a_barge_in(
     told: list[Any] = []
 
     class Plugin:
-        @hookimpl
         @staticmethod
+        @hookimpl
         def xtalk_session(session: Any) -> Any:
             @asynccontextmanager
             async def around() -> AsyncIterator[None]:
@@ -128,8 +128,8 @@ def test_sessions_and_turns_have_contexts_that_can_await_after_a_barge_in(
 
             return around()
 
-        @hookimpl
         @staticmethod
+        @hookimpl
         def xtalk_turn(session: Any, turn: Any) -> Any:
             @asynccontextmanager
             async def around() -> AsyncIterator[None]:

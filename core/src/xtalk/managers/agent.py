@@ -201,6 +201,11 @@ class LLMAgentManager(Manager):
         self._finish(turn)
         self._post(events.ReplyFailed(turn_id=turn.id, stage="agent"))
 
+    @on(events.ReplyFailed, 95)
+    def _reply_failed(self, event: events.ReplyFailed) -> None:
+        if self._turn is not None and self._turn.id == event.turn_id:
+            self._finish(self._turn)  # also when it was the voice that failed
+
     # --- what the client sees -------------------------------------------------------------------
 
     def _show_soon(self) -> None:

@@ -576,7 +576,8 @@ class Simulation:
 
     def _judge_bubbles(self) -> None:
         for lost, by in self.page.removed:
-            if by not in self.finals:
+            held = self.left and by == self.dialogue.turn_id + 1  # accepted, but then they left
+            if by not in self.finals and not held:
                 self.report.bubbles.append(f"the bubble of turn {lost} was lost to {by}")
 
     def _judge_wire(self) -> None:

@@ -22,6 +22,7 @@ __all__ = [
     "Framer",
     "Resampler",
     "float_to_pcm",
+    "leading_silence",
     "pcm_to_float",
     "resample",
     "silence",
@@ -81,6 +82,15 @@ def resample(frame: AudioFrame, rate: int) -> AudioFrame:
         return frame
     resampler = Resampler(frame.rate, rate)
     return AudioFrame(resampler.push(frame.pcm) + resampler.flush(), rate)
+
+
+def leading_silence(pcm: bytes, level: int = 64) -> int:
+    """How many samples of PCM16 pass before one is louder than `level` (of 32768)."""
+    import numpy as np
+
+    loud = np.abs(np.frombuffer(pcm, dtype="<i2").astype(np.int32)) > level
+    first = int(loud.argmax()) if loud.size else 0
+    return first if loud.size and loud[first] else loud.size
 
 
 class Resampler:

@@ -458,28 +458,53 @@ def _file(
 def _environment(environ: Mapping[str, str], registry: Registry) -> _Layer:
     aliases = _aliases(registry)
     known = {*aliases, *_SECTIONS, "max_connections"}
-    tree: dict[str, Any] = {}
-    variables, warnings = set(), []
+    variables, warnings = {}, []
     for variable, text in sorted(environ.items()):
-        path = variable.lower().removeprefix("xtalk_").split("__")
-        if not variable.upper().startswith("XTALK_") or path[0].upper() in _NOT_SETTINGS:
+        name = variable.lower().removeprefix("xtalk_")
+        key = name.partition("__")[0]
+        if not variable.upper().startswith("XTALK_") or key.upper() in _NOT_SETTINGS:
             continue
-        if path[0] not in known:
-            near = schema.nearest(path[0], known)
+        if key in known:
+            # `XTALK_TTS=Espeak` names the type, unless it holds the whole table as JSON.
+            short = name in aliases and isinstance(_json_or_text(text), str)
+            variables[f"{name}__type" if short else name] = (variable, text)
+        else:
+            near = schema.nearest(key, known)
             warnings.append(f"environment: {variable} is not a setting of xtalk's own{near}")
-            continue
-        value = _json_or_text(text)
-        if len(path) == 1 and path[0] in aliases and isinstance(value, str):
-            path.append("type")
-        variables.add(variable.upper())
-        place = tree
-        for step in path[:-1]:
-            place = place.setdefault(step, {})
-            if not isinstance(place, dict):
-                raise ConfigError(f"environment {variable}: another variable says {place!r} there")
-        place[path[-1]] = value
+    tree = _nest(variables)
     layer = _layer("environment", tree, registry)
-    return replace(layer, variables=frozenset(variables), warnings=tuple(warnings))
+    names = frozenset(variable.upper() for variable, _ in variables.values())
+    return replace(layer, variables=names, warnings=tuple(warnings))
+
+
+def _nest(variables: Mapping[str, tuple[str, str]]) -> dict[str, Any]:
+    """The tree that names such as `tts__params__voice` describe."""
+    if not variables:
+        return {}
+    from pydantic.fields import FieldInfo
+    from pydantic_settings import BaseSettings, EnvSettingsSource
+
+    values: dict[str, Any] = {}
+    for name, (_, text) in variables.items():
+        values |= _flat(name, _json_or_text(text))
+    for name in values:
+        below = [other for other in variables if other.startswith(f"{name}__")]
+        if below:
+            variable = variables[below[0]][0]
+            raise ConfigError(f"environment {variable}: another variable says what is above it")
+    source = EnvSettingsSource(BaseSettings, env_nested_delimiter="__")
+    # As text: only the schema of what a value is for knows its type.
+    field = FieldInfo(annotation=str)
+    return {
+        key: source.explode_env_vars(key, field, values) or values[key]
+        for key in {name.partition("__")[0] for name in values}
+    }
+
+
+def _flat(name: str, value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict) or not value:
+        return {name: value}
+    return {k: v for key, item in value.items() for k, v in _flat(f"{name}__{key}", item).items()}
 
 
 def _json_or_text(text: str) -> Any:

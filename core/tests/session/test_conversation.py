@@ -8,6 +8,7 @@ import anyio
 import pytest
 
 from xtalk.agent import ToolCall
+from xtalk.audio import leading_silence
 from xtalk.errors import ModelError
 from xtalk.testing.fakes import ScriptedAgent, ScriptedASR, ScriptedTTS, tone
 from xtalk.wire import messages as m
@@ -300,5 +301,23 @@ def test_a_client_that_does_not_read_loses_only_its_own_session(talk: Any, run: 
             call.transport.stall()
             await anyio.sleep(60)
             assert not call.host.sessions
+
+    run(main)
+
+
+@pytest.mark.parametrize(("lead_s", "left_s"), [(0.0, 0.0), (0.3, 0.0), (2.0, 1.5)])
+def test_silence_in_front_of_a_sentence_is_trimmed_unless_it_is_meant(
+    talk: Any, run: Any, lead_s: float, left_s: float
+) -> None:
+    class Slow(ScriptedTTS):
+        def synthesize(self, text: str) -> bytes:
+            return bytes(2 * round(lead_s * 48_000)) + tone(0.5)
+
+    async def main() -> None:
+        async with talk(agent=ScriptedAgent(["One sentence."]), tts=Slow()) as call:
+            await call.say()
+            await call.client.wait_until_heard()
+            begins = leading_silence(call.heard()) / 48_000
+            assert begins == pytest.approx(left_s, abs=0.011)
 
     run(main)

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from xtalk import events
-from xtalk.audio import RATE_OUT, AudioFrame, Resampler
+from xtalk.audio import RATE_OUT, AudioFrame, Resampler, leading_silence
 from xtalk.bus import EventBus, Manager
 from xtalk.calls import synthesize
 from xtalk.errors import ModelError
@@ -27,6 +27,8 @@ __all__ = ["SPEEDS", "TTSManager"]
 log = logging.getLogger("xtalk.tts")
 
 SPEEDS = (0.5, 1.5)
+TRIM_S = 0.5  # a longer silence in front of a sentence is meant
+LEAD_S = 0.01
 
 
 on = Manager.event_handler
@@ -59,6 +61,7 @@ class TTSManager(Manager):
         self._resampler = Resampler(RATE_OUT, RATE_OUT)
         self._last: Sentence | None = None
         self._first_sentence = False
+        self._silence_s = 0.0
         self._voice: list[str] | None = None
         self._emotion: str | list[float] | None = None
         self._speed = 1.0
@@ -186,7 +189,11 @@ class TTSManager(Manager):
             await self._room
 
     def audio(self, chunk: SpeechChunk) -> None:
-        self._last = chunk.sentence
+        if chunk.sentence is not self._last or self._last is None:
+            self._last = chunk.sentence
+            self._silence_s = TRIM_S
+        if self._silence_s > 0 and not (chunk := self._trim(chunk)).audio.pcm:
+            return
         rate = chunk.audio.rate
         if rate == RATE_OUT and self._speed == 1.0 and self._resampler.from_rate == RATE_OUT:
             self._post(self._playback.feed(chunk, self._now()))
@@ -195,6 +202,20 @@ class TTSManager(Manager):
             self._drain()
             self._resampler = Resampler(rate, RATE_OUT)
         self._feed(self._resampler.push(chunk.audio.pcm), chunk)
+
+    def _trim(self, chunk: SpeechChunk) -> SpeechChunk:
+        """Without the silence that many voices put in front of a sentence."""
+        audio = chunk.audio
+        silent = leading_silence(audio.pcm)
+        begun = silent < audio.samples
+        kept = round(LEAD_S * audio.rate) if begun else 0
+        cut = min(max(0, silent - kept), round(self._silence_s * audio.rate))
+        self._silence_s = 0.0 if begun else self._silence_s - cut / audio.rate
+        if not cut:
+            return chunk
+        early = cut / audio.rate
+        words = tuple(replace(w, start=w.start - early, end=w.end - early) for w in chunk.words)
+        return replace(chunk, audio=AudioFrame(audio.pcm[2 * cut :], audio.rate), words=words)
 
     def audio_over(self) -> None:
         self._drain()

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import nox
@@ -22,6 +25,16 @@ OFFLINE = ["xtalk-agent-rules", "xtalk-asr-pocketsphinx", "xtalk-tts-espeak", "x
 def editable(*names: str, extra: str = "") -> list[str]:
     """The arguments that install these packages from their folders."""
     return [word for name in names for word in ("-e", f"{packages()[name]}{extra}")]
+
+
+@contextmanager
+def licensed(folder: Path) -> Iterator[Path]:
+    """The folder with the text of the licence in it, which every distribution must carry."""
+    text = Path(shutil.copy(ROOT / "LICENSE", folder))
+    try:
+        yield folder
+    finally:
+        text.unlink()
 
 
 @nox.session
@@ -74,7 +87,8 @@ def build(session: nox.Session) -> None:
         name, _, tagged = given.partition("/v")
         if tagged and tagged != version(packages()[name]):
             session.error(f"the tag says {tagged}, {name} is {version(packages()[name])}")
-        session.run("uv", "build", "--quiet", "--out-dir", "dist", str(packages()[name]))
+        with licensed(packages()[name]) as folder:
+            session.run("uv", "build", "--quiet", "--out-dir", "dist", str(folder))
 
 
 @nox.session(venv_backend="none")

@@ -15,7 +15,8 @@ from playwright.sync_api import Browser, sync_playwright
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    program = shutil.which("chromium") or shutil.which("chromium-browser")
+    found = filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome")))
+    program = next(found, None)
     if program is None:
         missing = "no Chromium is installed: apt-get install chromium"
         (pytest.fail if os.environ.get("CI") else pytest.skip)(missing)

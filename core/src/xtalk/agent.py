@@ -146,7 +146,9 @@ class TurnRecord:
     """How a turn ended: the only thing an agent's history is written from.
 
     `reply` is what the agent made, `heard` the prefix of it that the listener heard
-    (`estimated` when that comes from the clock and not from acknowledgements).
+    (`estimated` when that comes from the clock and not from acknowledgements). `remembered` is
+    what the history shall hold of it, by the policy of the service (`history`: heard, full, or
+    marked, which is what was heard and a mark where it was cut).
     """
 
     turn_id: int
@@ -154,6 +156,7 @@ class TurnRecord:
     reply: str
     heard: str
     outcome: Literal["done", "interrupted", "failed"]
+    remembered: str = ""
     estimated: bool = False
     tool_calls: tuple[ToolCall, ...] = ()
     tool_results: tuple[ToolResult, ...] = ()

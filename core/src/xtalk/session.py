@@ -200,9 +200,10 @@ class Session:
         self._asr = self.find(ASRManager)
         turn_taking = self.find(TurnTakingManager)
         self._dialogue = turn_taking.dialogue if turn_taking else None
-        idle_s = float(self.config["idle_timeout_sec"])
-        if idle_s > 0:
-            self.spawn(self._watch_idle, idle_s)
+        if self.config["idle_timeout_sec"]:
+            self.spawn(self._watch_idle, float(self.config["idle_timeout_sec"]))
+        if self.config["session_limit_sec"]:
+            self.spawn(self._watch_length, float(self.config["session_limit_sec"]))
 
     def _construct(self, cls: type[Manager]) -> Manager:
         """Call a manager's constructor with those of our keywords that it names."""
@@ -279,6 +280,11 @@ class Session:
             await anyio.sleep(left)
         self.send(messages.Error(message=f"Nothing was heard for {idle_s:g} s; good-bye."))
         self.close(1000, "idle")
+
+    async def _watch_length(self, limit_s: float) -> None:
+        await anyio.sleep(limit_s)
+        self.send(messages.Error(message=f"A conversation lasts {limit_s:g} s at most; good-bye."))
+        self.close(1000, "time is up")
 
     # --- in -------------------------------------------------------------------------------------
 

@@ -104,6 +104,13 @@ class ServiceConfig(BaseModel):
     update_interval_ms: Annotated[float, Field(ge=0, description="between update_resp")] = 50
     ahead_sec: Annotated[float, Field(gt=0, description="audio sent ahead of playback")] = 1.0
     asr_backlog_sec: Annotated[float, Field(gt=0, description="undecoded audio kept")] = 30
+    history: Annotated[
+        Literal["heard", "full", "marked"],
+        Field(description="what is remembered of an interrupted reply"),
+    ] = "heard"
+    session_limit_sec: Annotated[
+        float, Field(ge=0, description="longest conversation; 0: no limit")
+    ] = 0
     idle_timeout_sec: Annotated[float, Field(ge=0, description="0: never")] = 0
     clone_patience_sec: Annotated[
         float, Field(ge=0, description="wait for a busy model before another copy is made")

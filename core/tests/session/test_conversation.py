@@ -321,3 +321,42 @@ def test_silence_in_front_of_a_sentence_is_trimmed_unless_it_is_meant(
             assert begins == pytest.approx(left_s, abs=0.011)
 
     run(main)
+
+
+@pytest.mark.parametrize("policy", ["heard", "full", "marked"])
+def test_the_policy_decides_what_is_remembered_of_a_cut_reply(
+    talk: Any, run: Any, policy: str
+) -> None:
+    agent = ScriptedAgent(LONG)
+
+    async def main() -> None:
+        async with talk(agent=agent, config={"history": policy}) as call:
+            await call.say()
+            await call.client.wait_for(m.StartTts)
+            await anyio.sleep(1.5)
+            await call.say()
+            await call.client.wait_until_heard(after=len(call.client.timeline))
+
+    run(main)
+    cut, whole = agent.records
+    reply = "".join(LONG)
+    assert whole.remembered == reply
+    assert 0 < len(cut.heard) < len(reply)
+    assert (
+        cut.remembered
+        == {
+            "heard": cut.heard,
+            "full": reply,
+            "marked": f"{cut.heard.rstrip()} [interrupted]",
+        }[policy]
+    )
+
+
+def test_a_conversation_may_have_a_longest_length(talk: Any, run: Any) -> None:
+    async def main() -> None:
+        async with talk(config={"session_limit_sec": 30}) as call:
+            await call.client.wait_for(m.Error, timeout=40)
+            await anyio.sleep(0.1)
+            assert call.transport.closed == (1000, "time is up")
+
+    run(main)

@@ -42,7 +42,15 @@ def converse(agent: RuleAgent, text: str, context: dict[str, object] | None = No
     reply, call = ask(text, agent, context=context)
     calls = (call,) if call else ()
     agent.commit(
-        TurnRecord(turn_id=1, user=text, reply=reply, heard=reply, outcome="done", tool_calls=calls)
+        TurnRecord(
+            turn_id=1,
+            user=text,
+            reply=reply,
+            heard=reply,
+            remembered=reply,
+            outcome="done",
+            tool_calls=calls,
+        )
     )
     return reply
 
@@ -230,7 +238,12 @@ def test_an_interrupted_reply_is_repeated_whole_and_remembered_as_heard() -> Non
     agent = RuleAgent()
     agent.commit(
         TurnRecord(
-            turn_id=1, user="count", reply="1, 2, 3, 4.", heard="1, 2,", outcome="interrupted"
+            turn_id=1,
+            user="count",
+            reply="1, 2, 3, 4.",
+            heard="1, 2,",
+            remembered="1, 2,",
+            outcome="interrupted",
         )
     )
     assert agent.get_chat_history() == "User: count\nAssistant: 1, 2,"

@@ -36,6 +36,7 @@ __all__ = ["LLMAgentManager"]
 log = logging.getLogger("xtalk.agent")
 
 HISTORY = 200  # turns that a fresh clone is told again
+CUT = "[interrupted]"
 
 on = Manager.event_handler
 
@@ -57,6 +58,7 @@ class LLMAgentManager(Manager):
         self.event_bus = event_bus
         self._session = session
         self._pipeline = pipeline
+        self._policy = config["history"]
         self._interval_s = config["update_interval_ms"] / 1000
         self._records: deque[TurnRecord] = deque(maxlen=HISTORY)
         agent = pipeline.get_agent()
@@ -274,6 +276,7 @@ class LLMAgentManager(Manager):
             user=turn.user,
             reply=turn.reply,
             heard=event.heard,
+            remembered=self._remembered(turn, event.heard),
             outcome=outcome,  # type: ignore[arg-type]
             estimated=event.estimated,
             tool_calls=tuple(turn.tool_calls),
@@ -283,6 +286,11 @@ class LLMAgentManager(Manager):
         self._records.append(record)
         if self._guard is not None:
             self._guard.model.commit(record)
+
+    def _remembered(self, turn: Turn, heard: str) -> str:
+        if self._policy == "full" or len(heard) >= len(turn.reply):
+            return turn.reply
+        return f"{heard.rstrip()} {CUT}".lstrip() if self._policy == "marked" else heard
 
     def _clone(self, agent: Agent) -> Agent:
         """A fresh agent that knows the conversation so far."""

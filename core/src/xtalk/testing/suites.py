@@ -739,8 +739,8 @@ class AgentSuite(Suite[Agent]):
         now = datetime(2026, 3, 4, 15, 6, tzinfo=timezone.utc)
         return AgentInput(self.prompt, turn_id=1, now=now)
 
-    def record(self, **how: Any) -> TurnRecord:
-        return TurnRecord(turn_id=1, user=self.prompt, **how)
+    def record(self, *, heard: str, **how: Any) -> TurnRecord:
+        return TurnRecord(turn_id=1, user=self.prompt, heard=heard, remembered=heard, **how)
 
     async def reply(self, guard: Guard[Agent]) -> tuple[str, list[str]]:
         """The text of one reply and the names of the tools that it calls."""

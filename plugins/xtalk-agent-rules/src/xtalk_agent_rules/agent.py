@@ -110,7 +110,9 @@ class RuleAgent(Agent):
                 self._voice = call["args"]["name"]
 
     def get_chat_history(self) -> str:
-        return "\n".join(f"User: {turn.user}\nAssistant: {turn.remembered}" for turn in self._history)
+        return "\n".join(
+            f"User: {turn.user}\nAssistant: {turn.remembered}" for turn in self._history
+        )
 
     def grammar(self) -> str:
         """JSGF of everything that this agent understands, but for what it is to repeat."""

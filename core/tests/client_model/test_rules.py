@@ -450,7 +450,7 @@ def test_rule_10_the_latency_client_gets_its_figures(run: Any, burst: bool) -> N
                     assert isinstance(item, str) and json.loads(item)["action"] == "session_info"
             send("vad_speech_start", turn_id=1)
             began = anyio.current_time()
-            for number, frame in enumerate(words("one", "two", "three"), 1):
+            for number, frame in enumerate(words("why", "because", "tomorrow"), 1):
                 if not burst:
                     await anyio.sleep_until(began + 0.032 * number)
                 transport.push(frame)

@@ -34,7 +34,11 @@ class AgentInput(dict[str, Any]):
     """One turn of the user: a dict with `content` and `context`, and views on it.
 
     `context` is the pipeline's context (thought, caption, speaker_id, voices, ...). `now` is
-    the wall-clock time of the turn, with its zone; agents take the time from here.
+    the wall-clock time of the turn, with its zone; agents take the time from here. `ages` says
+    how many seconds ago each thing in the context was noted.
+
+    `event` is "" for what the user said. For "document_ready" `text` tells the agent what has
+    happened, and it shall say so in its own words.
     """
 
     def __init__(
@@ -44,10 +48,14 @@ class AgentInput(dict[str, Any]):
         context: dict[str, Any] | None = None,
         turn_id: int = 0,
         now: datetime | None = None,
+        ages: Mapping[str, float] | None = None,
+        event: str = "",
     ) -> None:
         super().__init__(content=text, context={} if context is None else context)
         self["turn_id"] = turn_id
         self["now"] = now
+        self["ages"] = dict(ages or {})
+        self["event"] = event
 
     @property
     def text(self) -> str:
@@ -68,16 +76,37 @@ class AgentInput(dict[str, Any]):
         return now if now is not None else datetime.now().astimezone()
 
     @property
+    def event(self) -> str:
+        return str(self["event"])
+
+    @property
     def speaker(self) -> str | None:
         return self.context.get("speaker_id")
+
+    @property
+    def speaker_age_s(self) -> float | None:
+        return self._age_s("speaker_id")
 
     @property
     def caption(self) -> str | None:
         return self.context.get("caption")
 
     @property
+    def caption_age_s(self) -> float | None:
+        return self._age_s("caption")
+
+    @property
     def thought(self) -> str | None:
         return self.context.get("thought")
+
+    @property
+    def thought_age_s(self) -> float | None:
+        return self._age_s("thought")
+
+    def _age_s(self, name: str) -> float | None:
+        """None for what is not known, or since when is not."""
+        age: float | None = self["ages"].get(name)
+        return None if self.context.get(name) is None else age
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -148,7 +177,8 @@ class TurnRecord:
     `reply` is what the agent made, `heard` the prefix of it that the listener heard
     (`estimated` when that comes from the clock and not from acknowledgements). `remembered` is
     what the history shall hold of it, by the policy of the service (`history`: heard, full, or
-    marked, which is what was heard and a mark where it was cut).
+    marked, which is what was heard and a mark where it was cut). `event` says why the server
+    began the turn by itself; it is "" for what the user said.
     """
 
     turn_id: int
@@ -160,6 +190,7 @@ class TurnRecord:
     estimated: bool = False
     tool_calls: tuple[ToolCall, ...] = ()
     tool_results: tuple[ToolResult, ...] = ()
+    event: str = ""
 
 
 @runtime_checkable

@@ -217,9 +217,15 @@ def normalise(part: Any) -> ReplyPart:
         return Text(text=part)
     if isinstance(part, (Text, ToolCall, ToolResult, Usage, SpeechChunk)):
         return part
+    if isinstance(part, Mapping) and part.get("name") == "tool_call_result":
+        return _result(**part["args"])  # as agents of the original tell it
     if isinstance(part, Mapping) and "name" in part:
         return ToolCall(part["name"], part.get("args"), id=str(part.get("id") or ""))
     raise ModelError(f"an agent may yield text and tool calls, not {type(part).__name__}")
+
+
+def _result(name: str, content: Any, args: Mapping[str, Any] | None = None) -> ToolResult:
+    return ToolResult(id="", name=name, content=str(content), args=dict(args or {}))
 
 
 async def _iterator(source: Any) -> AsyncGenerator[Any, None]:

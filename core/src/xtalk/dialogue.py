@@ -16,7 +16,7 @@ from __future__ import annotations
 import re
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from xtalk.events import (
@@ -490,14 +490,14 @@ class Dialogue:
         self.held, self._hold_until = None, None
         return [
             ASRResultFinal(text=text, display_text=text, turn_id=self._m),
-            self._begin_turn(text),
+            self._begin_turn(TurnLLMAgentStartRequested(text=text)),
         ]
 
-    def _begin_turn(self, text: str) -> BaseEvent:
+    def _begin_turn(self, request: TurnLLMAgentStartRequested) -> BaseEvent:
         self.turn_id += 1
         self._reply_id = self.turn_id
         self.reply = "think"
-        return TurnLLMAgentStartRequested(text=text, turn_id=self.turn_id)
+        return replace(request, turn_id=self.turn_id)
 
     def _hold(self, text: str, verdict: Verdict | EndOfTurn, now: float) -> list[BaseEvent]:
         """Row 6d: half a sentence; its other half may come."""
@@ -559,7 +559,7 @@ class Dialogue:
         if busy or not self._queue:
             return []
         stop: list[BaseEvent] = [TTSStopped()] if self.ctx or self.susp else []
-        return [*stop, self._begin_turn(self._queue.popleft().text)]
+        return [*stop, self._begin_turn(self._queue.popleft())]
 
     # --- rows 10 to 16: what became of the reply --------------------------------------------
 

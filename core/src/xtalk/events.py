@@ -218,10 +218,16 @@ class TurnASRFlushRequested(BaseEvent):
 
 @event("turn.llm_agent_start_requested")
 class TurnLLMAgentStartRequested(BaseEvent):
-    """Answer this text. Without a turn_id the next free one is taken."""
+    """Answer this text. Without a turn_id it takes the next one, when its time has come.
+
+    `event` says why, where nobody said the text, and `reply` what to say without asking the
+    agent.
+    """
 
     text: str = ""
     turn_id: int = 0
+    event: str = ""
+    reply: str = ""
 
 
 @event("turn.llm_agent_pause_requested")
@@ -420,6 +426,14 @@ class ToolCallOccurred(BaseEvent):
     turn_id: int = 0
 
 
+@event("embeddings.text_searchable")
+class TextSearchable(BaseEvent):
+    """A text that the session was given can be searched now; `text` is what it says in short."""
+
+    text: str = ""
+    passages: int = 0
+
+
 @event("retrieval.updated")
 class RetrievalUpdated(BaseEvent):
     text: str = ""
@@ -588,6 +602,7 @@ __all__ = [
     "TTSVoiceChange",
     "TTSVoiceChanged",
     "TextForEmbeddingReady",
+    "TextSearchable",
     "ThoughtUpdated",
     "ToolCallOccurred",
     "TranscriptReady",

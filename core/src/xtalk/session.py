@@ -129,6 +129,9 @@ class Session:
         self.state: dict[StateKey[Any], Any] = {}
         self.protocol = ServerProtocol()
         self.turn: Turn | None = None
+        self.ready = anyio.Event()  # its managers listen
+        self.before_turn: list[Callable[[], asyncio.Future[None] | None]] = []
+        self.noted: dict[str, float] = {}
         self.bus = EventBus(session_id=self.id, clock=self.clock.now, overrides=overrides)
         self.managers: list[Manager] = []
         self._guards: list[Guard[Any]] = []
@@ -161,6 +164,7 @@ class Session:
                 tasks.start_soon(self._write)
                 try:
                     await self._open()
+                    self.ready.set()
                     with anyio.CancelScope() as self._reading:
                         for item in first:
                             self._receive(item)
@@ -170,6 +174,7 @@ class Session:
                     self.send(messages.Error(message="The server failed to run this session."))
                     raise
                 finally:
+                    self.ready.set()
                     with anyio.CancelScope(shield=True):
                         await self._end()
                     tasks.cancel_scope.cancel()
@@ -372,6 +377,11 @@ class Session:
             await self._sent_all
 
     # --- what managers and plugins use ----------------------------------------------------------
+
+    def note(self, name: str, value: Any) -> None:
+        """Put something into the pipeline's context, with the time at which it was known."""
+        self.pipeline.context[name] = value
+        self.noted[name] = self.clock.now()
 
     def spawn(self, function: Callable[..., Awaitable[Any]], *args: Any) -> None:
         """Run a coroutine for as long as the session lives; a crash is logged, no more."""

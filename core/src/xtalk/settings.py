@@ -95,6 +95,9 @@ class ServiceConfig(BaseModel):
     embedding_update_alpha: Annotated[
         float, Field(ge=0, le=1, description="weight of new speech in a speaker's profile")
     ] = 0.05
+    speaker_deadline_ms: Annotated[
+        float, Field(ge=0, description="how long an answer waits to know who spoke")
+    ] = 150
     debug_log_dir: str | None = None
     misfire_sec: NotNegative = 0.4
     grace_sec: NotNegative = 0.15

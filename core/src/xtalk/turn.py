@@ -57,6 +57,7 @@ class Turn:
     def __init__(self, turn_id: int, *, user: str = "", sink: Sink) -> None:
         self.id = turn_id
         self.user = user
+        self.event = ""
         self.reply = ""
         self.outcome: Outcome = "running"
         self.tool_calls: list[ToolCall] = []

@@ -35,6 +35,7 @@ __all__ = ["LLMAgentManager"]
 
 log = logging.getLogger("xtalk.agent")
 
+RETRIEVING = ("local_search", "web_search")
 HISTORY = 200  # turns that a fresh clone is told again
 CUT = "[interrupted]"
 
@@ -60,6 +61,7 @@ class LLMAgentManager(Manager):
         self._pipeline = pipeline
         self._policy = config["history"]
         self._interval_s = config["update_interval_ms"] / 1000
+        self._deadline_s = config["speaker_deadline_ms"] / 1000
         self._records: deque[TurnRecord] = deque(maxlen=HISTORY)
         agent = pipeline.get_agent()
         self._guard = None if agent is None else session.guard(agent, clone=self._clone)
@@ -74,6 +76,11 @@ class LLMAgentManager(Manager):
         self._shown_at = 0.0
         self._timer: asyncio.TimerHandle | None = None
 
+    @property
+    def agent(self) -> Agent | None:
+        """The agent that answers now."""
+        return None if self._guard is None else self._guard.model
+
     # --- commands -------------------------------------------------------------------------------
 
     @on(events.TurnLLMAgentStartRequested, 98)
@@ -86,12 +93,13 @@ class LLMAgentManager(Manager):
             event.turn_id = turn_id
         self._stop_turn()
         turn = self._turn = self._session.new_turn(turn_id, event.text)
+        turn.event = event.event
         self._unrecorded[turn_id] = turn
         self._started = self._shown = self._finished = False
         self._shown_text = ""
         self._shown_at = 0.0
         around = self._session.around_turn(turn)
-        self._session.spawn(turn.run, lambda: self._think(turn, event.text), around)
+        self._session.spawn(turn.run, lambda: self._think(turn, event), around)
 
     @on(events.TurnLLMAgentStopRequested, 95)
     def _stop(self, event: events.TurnLLMAgentStopRequested) -> None:
@@ -123,12 +131,21 @@ class LLMAgentManager(Manager):
 
     # --- the reply ------------------------------------------------------------------------------
 
-    async def _think(self, turn: Turn, text: str) -> None:
+    async def _think(self, turn: Turn, request: events.TurnLLMAgentStartRequested) -> None:
+        if request.reply:
+            self._take(turn, Text(text=request.reply))
+            self._text_over(turn)
+            return
+        await self._wait_for_others()
+        clock = self._session.clock
+        now = clock.now()
         agent_input = AgentInput(
-            text,
+            request.text,
             context=self._pipeline.context,
             turn_id=turn.id,
-            now=self._session.clock.wall(),
+            now=clock.wall(),
+            ages={name: now - at for name, at in self._session.noted.items()},
+            event=request.event,
         )
         try:
             async with aclosing(self._respond(agent_input)) as parts:  # type: ignore[type-var]
@@ -139,6 +156,12 @@ class LLMAgentManager(Manager):
             self._fail(turn, error)
             return
         self._text_over(turn)
+
+    async def _wait_for_others(self) -> None:
+        """Let the answer know what is about to be known, as who spoke: but not for long."""
+        pending = [known for ask in self._session.before_turn if (known := ask()) is not None]
+        if pending:
+            await asyncio.wait(pending, timeout=self._deadline_s)
 
     async def _ask(self, agent_input: AgentInput) -> AsyncGenerator[ReplyPart, None]:
         if self._guard is None:
@@ -160,6 +183,8 @@ class LLMAgentManager(Manager):
             self._tell(events.ToolCallOccurred(name=part.name, args=part.args, turn_id=turn.id))
         elif isinstance(part, ToolResult):
             turn.tool_results.append(part)
+            if part.name in RETRIEVING:
+                self._tell(events.RetrievalUpdated(text=part.content))
         elif isinstance(part, SpeechChunk):
             self._post(events.TurnTTSStartRequested(turn_id=turn.id))
             self._post(events.TurnTTSTextAppendRequested(reason="llm", chunk=part))
@@ -281,6 +306,7 @@ class LLMAgentManager(Manager):
             estimated=event.estimated,
             tool_calls=tuple(turn.tool_calls),
             tool_results=tuple(turn.tool_results),
+            event=turn.event,
         )
         turn.end(record.outcome)
         self._records.append(record)

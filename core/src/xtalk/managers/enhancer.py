@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from xtalk.audio import AudioFrame
 from xtalk.bus import EventBus, Manager
 from xtalk.calls import overrides
+from xtalk.events import ErrorOccurred
 from xtalk.pipeline import Pipeline
 from xtalk.speech.interfaces import SpeechEnhancer
 from xtalk.stages import Enhance
@@ -62,11 +63,17 @@ class EnhancerManager(Manager):
         self._lane_s = 0.0
         self._wake: asyncio.Future[None] | None = None
         self._running = False
+        self._complained = False
 
     def push(self, frame: AudioFrame) -> None:
         if self._guard is None:
-            for clean in self._stage.push(frame):
-                self._session.hear_clean(clean)
+            try:
+                clean = self._stage.push(frame)
+            except Exception:
+                self._failed()
+                clean = (frame,)
+            for heard in clean:
+                self._session.hear_clean(heard)
             return
         if self._lane_s > LANE_LIMIT_S:
             return  # the segment has failed long before: recognition hears nothing
@@ -95,9 +102,16 @@ class EnhancerManager(Manager):
                 item = self._lane.popleft()
                 if isinstance(item, AudioFrame):
                     self._lane_s -= item.seconds
-                    await self._clean(item)
+                    try:
+                        await self._clean(item)
+                    except Exception:
+                        self._failed()
+                        self._session.hear_clean(item)
                 else:
-                    await self._flush()
+                    try:
+                        await self._flush()
+                    except Exception:
+                        self._failed()
                     item()
             self._wake = asyncio.get_running_loop().create_future()
             await self._wake
@@ -126,6 +140,20 @@ class EnhancerManager(Manager):
         if pcm:
             for clean in self._stage.push(AudioFrame(pcm, rate)):
                 self._session.hear_clean(clean)
+
+    def _failed(self) -> None:
+        """An enhancer that raises is passed by; the client is told once."""
+        if self._complained:
+            return
+        self._complained = True
+        log.exception("session %s: noise suppression failed", self._session.id)
+        self.event_bus.post(
+            ErrorOccurred(
+                error_type="enhancer_failed",
+                error_message="Noise suppression failed.",
+                component="enhancer",
+            )
+        )
 
     async def shutdown(self) -> None:
         self._lane.clear()

@@ -7,13 +7,20 @@ ends. A model that is not inline runs in a thread, on all that has gathered sinc
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from xtalk.audio import AudioFrame, Framer
 from xtalk.bus import EventBus, Manager
-from xtalk.events import SpeechCandidate, TurnEndpointRequested, VADSpeechEnd, VADSpeechStart
+from xtalk.events import (
+    ErrorOccurred,
+    SpeechCandidate,
+    TurnEndpointRequested,
+    VADSpeechEnd,
+    VADSpeechStart,
+)
 from xtalk.pipeline import Pipeline
 from xtalk.speech.interfaces import VAD, Speech
 from xtalk.stages import Detect
@@ -23,6 +30,8 @@ if TYPE_CHECKING:
     from xtalk.session import Session
 
 __all__ = ["Endpointer", "VADManager"]
+
+log = logging.getLogger("xtalk.vad")
 
 HYSTERESIS = 0.15  # speech goes on until the probability is this far below the threshold
 CANDIDATE_MS = 120.0
@@ -112,6 +121,7 @@ class VADManager(Manager):
         self._wake: asyncio.Future[None] | None = None
         self._running = False
         self._inline = True
+        self._complained = False
         if not self.active or vad is None:
             return
         self._endpointer = Endpointer(
@@ -123,13 +133,16 @@ class VADManager(Manager):
         self._stage: Detect = session.wrapped(
             "detect", _Detector(vad, self._endpointer, session.clock.now)
         )
-        self._inline = getattr(vad, "inline", True)
+        self._inline = getattr(vad, "inline", False)
 
     def push(self, frame: AudioFrame) -> None:
         if not self.active:
             return
         if self._inline:
-            self._tell(self._stage.push(frame))
+            try:
+                self._tell(self._stage.push(frame))
+            except Exception:
+                self._failed()
             return
         self._lane.append(frame)
         if not self._running:
@@ -149,9 +162,26 @@ class VADManager(Manager):
                 frames = list(self._lane)
                 self._lane.clear()
                 gathered = AudioFrame(b"".join(f.pcm for f in frames), frames[0].rate)
-                self._tell(await run_in_thread(self._stage.push, gathered))
+                try:
+                    found = await run_in_thread(self._stage.push, gathered)
+                except Exception:
+                    self._failed()
+                else:
+                    self._tell(found)
             self._wake = asyncio.get_running_loop().create_future()
             await self._wake
+
+    def _failed(self) -> None:
+        """A detector that raises costs these frames; the client is told once."""
+        if self._complained:
+            return
+        self._complained = True
+        log.exception("session %s: speech detection failed", self._session.id)
+        self.event_bus.post(
+            ErrorOccurred(
+                error_type="vad_failed", error_message="Speech detection failed.", component="vad"
+            )
+        )
 
     def _tell(self, found: Sequence[Speech]) -> None:
         for speech in found:

@@ -229,7 +229,7 @@ class TTS(ABC):
 class VAD(ABC):
     """Voice activity: is there speech in this frame of `frame_samples` samples at 16 kHz?"""
 
-    inline: ClassVar[bool] = True
+    inline: ClassVar[bool] = False
     frame_samples: int = 512
 
     @abstractmethod

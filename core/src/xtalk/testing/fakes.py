@@ -49,6 +49,7 @@ def quiet(seconds: float) -> list[bytes]:
 class LoudnessVAD(VAD):
     """Whether a frame has any sample over a level."""
 
+    inline = True
     frame_samples = 320
 
     def __init__(self, level: int = 500) -> None:

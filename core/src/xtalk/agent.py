@@ -197,8 +197,11 @@ class TurnRecord:
 class ToolLike(Protocol):
     """Whatever can serve as a tool; langchain's tools do."""
 
-    name: str
-    description: str
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def description(self) -> str: ...
 
     @property
     def args(self) -> Mapping[str, Any]: ...

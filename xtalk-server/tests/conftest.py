@@ -21,6 +21,7 @@ from xtalk_server.testing import Running, running
 class Blueprint:
     def __init__(self) -> None:
         self.pipeline = DefaultPipeline()
+        self.alternatives: dict[str, dict[str, Any]] = {}
 
 
 class ScriptedXtalk:

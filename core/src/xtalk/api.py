@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from xtalk.errors import ConfigError, MissingModel, NotAvailable, XtalkError
+from xtalk.events import TextForEmbeddingReady
 from xtalk.hookspecs import SLOTS
 from xtalk.pipeline import DefaultPipeline, Pipeline
 from xtalk.plugins import Plugins
@@ -78,6 +79,7 @@ class Xtalk:
             pipeline=_build_pipeline(config, DefaultPipeline, {}),
             service_config={**config.service.as_dict(), "plugins": settings},
         )
+        service.alternatives = _alternatives(config, service.pipeline)
         xtalk = cls(
             service_prototype=service,
             max_sessions=config.max_connections,
@@ -132,10 +134,17 @@ class Xtalk:
         self.host.set_limit(limit or 0)
 
     async def embed_text(self, session_id: str, text: str) -> None:
-        """Make a text searchable for a session. ValueError when there is no such session."""
-        if session_id not in self.host.sessions:
+        """Give a session a text that it can search; returns before that is done.
+
+        ValueError when there is no such session, NotAvailable when its service keeps no texts.
+        """
+        session = self.host.sessions.get(session_id)
+        if session is None:
             raise ValueError(f"there is no session {session_id!r}")
-        raise NotAvailable("texts cannot be searched yet: this version has no retrieval")
+        await session.ready.wait()
+        if not session.bus.has(TextForEmbeddingReady):
+            raise NotAvailable("this service keeps no texts: it has no EmbeddingsManager")
+        session.post(TextForEmbeddingReady(text=text))
 
     def add_agent_tools(self, tools: Sequence[ToolLike | Callable[..., Any]]) -> None:
         """Offer tools to the agent of every session. RuntimeError while sessions are live.
@@ -151,6 +160,9 @@ class Xtalk:
         if agent is None:
             raise MissingModel("the pipeline has no llm_agent that could use tools")
         agent.add_tools(tools)
+        for other in self.service_prototype.alternatives.get("llm_agent", {}).values():
+            if other is not agent:
+                other.add_tools(tools)
 
     @classmethod
     def _read(
@@ -168,12 +180,14 @@ class Xtalk:
         return config
 
 
-def build_model(config: Config, slot: str) -> Any:
+def build_model(config: Config, slot: str, alternative: str | None = None) -> Any:
     """The model chosen for a slot, built by the first plugin that will, else by its constructor.
+
+    With `alternative` the one of that name that clients may switch to.
 
     Raises MissingModel or ConfigError, with the slot and the class in the message. Blocks.
     """
-    found, params = config.resolve(slot)
+    found, params = config.resolve(slot, alternative)
     try:
         model = config.registry.plugins.first("xtalk_make_model", model=found.cls, params=params)
         model = call(found.cls, params) if model is None else model
@@ -190,6 +204,17 @@ def build_model(config: Config, slot: str) -> Any:
             f"{slot}: {found.cls.__name__} is not a {interface}, as the slot asks for"
         )
     return model
+
+
+def _alternatives(config: Config, pipeline: Pipeline) -> dict[str, dict[str, Any]]:
+    """What clients may switch to, and the way back to what they began with."""
+    first = {"tts": pipeline.get_tts_model(), "llm_agent": pipeline.get_agent()}
+    return {
+        slot: {config.models[slot].type: first[slot]}
+        | {name: build_model(config, slot, name) for name in others}
+        for slot, others in config.alternatives.items()
+        if others
+    }
 
 
 def hand_over_grammar(agent: Agent, asr: ASR) -> None:

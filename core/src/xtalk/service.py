@@ -19,8 +19,13 @@ from xtalk.events import BaseEvent
 from xtalk.limiter import SessionLimiter
 from xtalk.managers.agent import LLMAgentManager
 from xtalk.managers.asr import ASRManager
+from xtalk.managers.captioner import CaptionerManager
+from xtalk.managers.embeddings import EmbeddingsManager
 from xtalk.managers.enhancer import EnhancerManager
 from xtalk.managers.latency import LatencyManager
+from xtalk.managers.retrieval import RetrievalManager
+from xtalk.managers.speaker import SpeakerManager
+from xtalk.managers.thought import ThoughtManager
 from xtalk.managers.tts import TTSManager
 from xtalk.managers.turn_taking import TurnTakingManager
 from xtalk.managers.vad import VADManager
@@ -59,6 +64,8 @@ class Service:
         chosen = self.MANAGER_CLASSES if manager_classes is None else manager_classes
         self.manager_classes: list[type[Manager]] = list(chosen)
         self._overrides: dict[type, list[Override]] = {}
+        self.alternatives: Mapping[str, Mapping[str, Any]] = {}
+        """The models that clients may switch to, by slot and name."""
 
     def register_manager(self, manager_class: type[Manager]) -> None:
         """Add a manager to every session to come; a subclass takes its base's place."""
@@ -110,6 +117,7 @@ class Service:
             service_config=self.service_config,
             manager_classes=list(self.manager_classes),
         )
+        twin.alternatives = self.alternatives
         twin._overrides = {cls: list(changes) for cls, changes in self._overrides.items()}
         return twin
 
@@ -129,6 +137,7 @@ class Service:
             config=dict(self.service_config),
             manager_classes=self.manager_classes,
             overrides=self._overrides,
+            alternatives=self.alternatives,
             plugins=plugins,
             clock=clock,
         )
@@ -145,6 +154,11 @@ class DefaultService(Service):
         LatencyManager,
         VADManager,
         EnhancerManager,
+        CaptionerManager,
+        ThoughtManager,
+        SpeakerManager,
+        EmbeddingsManager,
+        RetrievalManager,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import inspect
 import logging
 import time
@@ -16,6 +17,7 @@ import anyio
 from anyio.abc import TaskGroup
 
 from xtalk import events
+from xtalk.agent import Agent
 from xtalk.audio import AudioFrame
 from xtalk.bus import EventBus, Manager, Override
 from xtalk.calls import close_model, open_model
@@ -118,6 +120,7 @@ class Session:
         config: dict[str, Any],
         manager_classes: Iterable[type[Manager]],
         overrides: Mapping[type, Iterable[Override]] | None = None,
+        alternatives: Mapping[str, Mapping[str, Any]] | None = None,
         plugins: Plugins | None = None,
         clock: Clock | None = None,
     ) -> None:
@@ -129,11 +132,14 @@ class Session:
         self.state: dict[StateKey[Any], Any] = {}
         self.protocol = ServerProtocol()
         self.turn: Turn | None = None
+        self.alternatives = alternatives or {}
         self.ready = anyio.Event()  # its managers listen
         self.before_turn: list[Callable[[], asyncio.Future[None] | None]] = []
         self.noted: dict[str, float] = {}
         self.bus = EventBus(session_id=self.id, clock=self.clock.now, overrides=overrides)
         self.managers: list[Manager] = []
+        self._tools: list[Any] = []
+        self._opened: list[object] = []
         self._guards: list[Guard[Any]] = []
         self._closing: set[asyncio.Task[None]] = set()
         self._transport = transport
@@ -186,8 +192,9 @@ class Session:
             self._reading.cancel()
 
     async def _open(self) -> None:
+        self._opened = self._own_models()
         async with anyio.create_task_group() as opening:
-            for model in self._own_models():
+            for model in self._opened:
                 opening.start_soon(open_model, model)
         self._build()
         self._offer_tools()
@@ -226,15 +233,24 @@ class Session:
         return cls(**{name: value for name, value in offered.items() if name in names})
 
     def _offer_tools(self) -> None:
+        for plugin, tools in self._hook("xtalk_tools", session=self):
+            self.offer_tools(list(tools), str(plugin))
+
+    def offer_tools(self, tools: list[Any], whose: str) -> bool:
+        """Give the agent these tools, and every agent that takes its place in this session.
+
+        False when the agent there is now cannot use them.
+        """
         agent = self.pipeline.get_agent()
-        for name, tools in self._hook("xtalk_tools", session=self):
-            tools = list(tools)
-            if not tools or agent is None:
-                continue
-            try:
-                agent.add_tools(tools)
-            except NotAvailable as error:
-                log.warning("the tools of plugin %s are not used: %s", name, error)
+        if not tools or agent is None:
+            return False
+        self._tools.extend(tools)
+        try:
+            agent.add_tools(tools)
+        except NotAvailable as error:
+            log.warning("the tools of %s are not used: %s", whose, error)
+            return False
+        return True
 
     async def _end(self) -> None:
         self.bus.post(events.ConversationEnded(reason="disconnected"))
@@ -274,7 +290,7 @@ class Session:
         """The same at the end: retired ones are closed when their last call returns."""
         retired = {id(model) for guard in self._guards for model in guard.retired}
         replaced = [guard.model for guard in self._guards if guard.retired]
-        return [m for m in self._own_models() if id(m) not in retired] + replaced
+        return [m for m in self._opened if id(m) not in retired] + replaced
 
     async def _watch_idle(self, idle_s: float) -> None:
         self._last_heard = self.clock.now()
@@ -433,9 +449,7 @@ class Session:
         """One caller at a time inside a model of this session."""
 
         async def fresh(old: Any) -> Any:
-            made = await run_in_thread(clone or type(old).clone, old)
-            await open_model(made)
-            return made
+            return await self._open_copy(old, clone or type(old).clone)
 
         guard = Guard(
             model,
@@ -445,6 +459,27 @@ class Session:
         )
         self._guards.append(guard)
         return guard
+
+    async def switch(self, guard: Guard[Any], slot: str, name: str) -> bool:
+        """Put a copy of the alternative of that name in a guard's care; False for no such name."""
+        prototype = self.alternatives.get(slot, {}).get(name)
+        if prototype is None:
+            return False
+        old = guard.model
+        guard.swap(await self._open_copy(old, lambda _: prototype.clone()))
+        return True
+
+    async def _open_copy(self, old: Any, clone: Callable[[Any], Any]) -> Any:
+        """A model for an old one's place, off the loop, and known to the pipeline."""
+        made = await run_in_thread(clone, old)
+        await open_model(made)
+        for name, value in list(vars(self.pipeline).items()):
+            if value is old:
+                setattr(self.pipeline, name, made)
+        if self._tools and isinstance(made, Agent):
+            with contextlib.suppress(NotAvailable):
+                made.add_tools(self._tools)
+        return made
 
     def _retire(self, model: object) -> None:
         """A stuck call has returned, perhaps long after the session: close its model."""

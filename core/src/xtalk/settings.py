@@ -48,7 +48,7 @@ __all__ = ["Choice", "Config", "PluginsConfig", "ServerConfig", "ServiceConfig",
 log = logging.getLogger(__name__)
 
 _NOT_SETTINGS = {"CONFIG", "LOAD_PLUGINS", "BLOCK_PLUGINS", "DEBUG"}
-_SECTIONS = ("service_config", "plugins", "server")
+_SECTIONS = ("service_config", "plugins", "server", "alternatives")
 # Slots that fill themselves when exactly one type for them is installed.
 _SELF_FILLING = ("asr", "llm_agent", "tts", "vad")
 
@@ -149,6 +149,24 @@ class PluginsConfig(BaseModel):
     settings: dict[str, dict[str, Any]] = Field(default={}, description="by entry-point name")
 
 
+class Alternative(BaseModel):
+    """A model that a client may switch to, by the name of its table."""
+
+    model_config = ConfigDict(extra="forbid", title="alternative")
+
+    type: str
+    params: dict[str, Any] = {}
+
+
+class AlternativesConfig(BaseModel):
+    """`[alternatives.tts.NAME]`, `[alternatives.llm_agent.NAME]`: what clients may choose from."""
+
+    model_config = ConfigDict(extra="forbid", title="alternatives")
+
+    tts: dict[str, Alternative] = {}
+    llm_agent: dict[str, Alternative] = {}
+
+
 @dataclass(frozen=True)
 class Choice:
     """What is chosen for a slot: a type name and its constructor's arguments, not yet checked."""
@@ -195,6 +213,7 @@ class Config:
         self.service = self._section(ServiceConfig, "service_config")
         self.plugins = self._section(PluginsConfig, "plugins")
         self.server = self._section(ServerConfig, "server").model_dump()
+        self.alternatives = self._alternatives()
         self._warn_of_slips()
 
     @classmethod
@@ -244,23 +263,31 @@ class Config:
                 problems.append(str(self.missing(slot.name)))
         for name in self.models:
             problems += _problems(partial(self.resolve, name))
+        for place, others in self.alternatives.items():
+            for other in others:
+                problems += _problems(partial(self.resolve, place, other))
         return problems + _problems(self.plugin_settings)
 
-    def resolve(self, slot: str) -> tuple[Found, dict[str, Any]]:
-        """The class chosen for a slot and its checked arguments.
+    def resolve(self, slot: str, alternative: str | None = None) -> tuple[Found, dict[str, Any]]:
+        """The class chosen for a slot, or an alternative to it, and its checked arguments.
 
         Raises MissingModel when the slot is empty or its type is not installed, ConfigError when
         the arguments do not fit.
         """
-        choice = self.models.get(slot)
+        path, choice = slot, self.models.get(slot)
+        if alternative is not None:
+            path, choice = (
+                f"alternatives.{slot}.{alternative}",
+                self.alternatives[slot][alternative],
+            )
         if choice is None:
             raise self.missing(slot)
         try:
             found = self.registry.find(slot, choice.type)
         except ConfigError as error:
-            raise type(error)(self._told(f"{slot}: {error}")) from error
+            raise type(error)(self._told(f"{path}: {error}")) from error
         try:
-            return found, schema.check(found.cls, choice.params, f"{slot}.params")
+            return found, schema.check(found.cls, choice.params, f"{path}.params")
         except ConfigError as error:
             raise ConfigError(self._told(str(error))) from None
 
@@ -343,6 +370,13 @@ class Config:
         text = f"max_connections: expected a whole number, found {value!r}"
         raise ConfigError(self._told(text))
 
+    def _alternatives(self) -> dict[str, dict[str, Choice]]:
+        section = self._section(AlternativesConfig, "alternatives")
+        return {
+            slot: {name: Choice(other.type, other.params) for name, other in others.items()}
+            for slot, others in (("tts", section.tts), ("llm_agent", section.llm_agent))
+        }
+
     def _section(self, model: type[Section], name: str) -> Section:
         tree = self._tree.get(name, {})
         try:
@@ -374,12 +408,17 @@ class Config:
         return ""
 
     def _secret_params(self) -> Iterator[str]:
-        for slot, choice in self.models.items():
+        chosen = [(slot, slot, choice.type) for slot, choice in self.models.items()]
+        for slot, others in self.alternatives.items():
+            chosen += [
+                (slot, f"alternatives.{slot}.{n}", other.type) for n, other in others.items()
+            ]
+        for slot, path, name in chosen:
             try:
-                cls = self.registry.find(slot, choice.type).cls
+                cls = self.registry.find(slot, name).cls
             except ConfigError:
                 continue  # `check` says why; its secrets still go by their names
-            yield from _secret_paths(cls, f"{slot}.params")
+            yield from _secret_paths(cls, f"{path}.params")
 
     def _secret_settings(self) -> Iterator[str]:
         for plugin, cls in self.registry.plugins.call("xtalk_settings"):

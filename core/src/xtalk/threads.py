@@ -267,6 +267,13 @@ class Guard(Generic[M]):
         finally:
             lease._end()
 
+    def swap(self, model: M) -> None:
+        """From the next lease on, this model; the old one is retired when nobody is in it."""
+        old, self.model = self.model, model
+        self.retired.append(old)
+        if self._lease is None or self._lease.model is not old:
+            self._retire(old)
+
     async def _wait(self) -> None:
         """Until the model is free; after `patience_s` make it so."""
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()

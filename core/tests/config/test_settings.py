@@ -424,3 +424,10 @@ def test_the_schema_of_everything() -> None:
     assert [model["properties"]["type"]["const"] for model in models] == ["Voice", "OtherVoice"]
     assert models[0]["properties"]["params"]["properties"]["speed"]["type"] == "number"
     assert shown["properties"]["service_config"]["properties"]["sim_gen"]["default"] is False
+
+
+def test_alternatives_are_checked() -> None:
+    given = {"alternatives": {"tts": {"Other": {"type": "Voice", "params": {"voce": "x"}}}}}
+    problems = "\n".join(load(given).check())
+    assert "alternatives.tts.Other.params.voce" in problems
+    assert "alternatives.vad" in wrong({"alternatives": {"vad": {}}})

@@ -42,16 +42,23 @@ def voices(xtalk: Xtalk) -> list[dict[str, str]]:
 
 def tts_models(xtalk: Xtalk) -> list[dict[str, Any]]:
     """In the shape that the original's pages expect; its params are the operator's business."""
-    name = models(xtalk).get("tts")
-    return [{"type": name, "name": name, "config": {}}] if name else []
+    names = _names(models(xtalk).get("tts"), xtalk, "tts")
+    return [{"type": name, "name": name, "config": {}} for name in names]
 
 
 def llm_models(xtalk: Xtalk) -> list[dict[str, Any]]:
     """In the shape that the original's pages expect, without its address and its key."""
-    name = _name(_params(xtalk, "llm_agent").get("model")) or models(xtalk).get("llm_agent")
-    if not name:
-        return []
-    return [{"model": name, "display_name": name, "base_url": "", "extra_body": None}]
+    used = _name(_params(xtalk, "llm_agent").get("model")) or models(xtalk).get("llm_agent")
+    return [
+        {"model": name, "display_name": name, "base_url": "", "extra_body": None}
+        for name in _names(used, xtalk, "llm_agent")
+    ]
+
+
+def _names(used: str | None, xtalk: Xtalk, slot: str) -> list[str]:
+    """What is in use, and what a client may switch to."""
+    others = xtalk.service_prototype.alternatives.get(slot, {})
+    return list(others) or ([used] if used else [])
 
 
 def plugins(xtalk: Xtalk) -> list[dict[str, Any]]:

@@ -76,11 +76,6 @@ class LLMAgentManager(Manager):
         self._shown_at = 0.0
         self._timer: asyncio.TimerHandle | None = None
 
-    @property
-    def agent(self) -> Agent | None:
-        """The agent that answers now."""
-        return None if self._guard is None else self._guard.model
-
     # --- commands -------------------------------------------------------------------------------
 
     @on(events.TurnLLMAgentStartRequested, 98)
@@ -312,6 +307,36 @@ class LLMAgentManager(Manager):
         self._records.append(record)
         if self._guard is not None:
             self._guard.model.commit(record)
+
+    # --- another model --------------------------------------------------------------------------
+
+    @on(
+        events.LLMModelSwitchRequested,
+        100,
+        lambda self: bool(self._session.alternatives.get("llm_agent")),
+    )
+    def _switch(self, event: events.LLMModelSwitchRequested) -> None:
+        self._session.spawn(self._switch_to, event.model_name)
+
+    async def _switch_to(self, name: str) -> None:
+        """The new agent knows the conversation, and has the tools of the old one."""
+        guard = self._guard
+        try:
+            known = guard is not None and await self._session.switch(guard, "llm_agent", name)
+        except Exception:
+            log.exception("the agent %r could not be opened", name)
+            known = False
+        if not known or guard is None:
+            self._post(
+                events.ErrorOccurred(
+                    error_type="model_not_changed",
+                    error_message="This server has no agent of that name.",
+                    component="llm_agent",
+                )
+            )
+            return
+        for record in self._records:
+            guard.model.commit(record)
 
     def _remembered(self, turn: Turn, heard: str) -> str:
         if self._policy == "full" or len(heard) >= len(turn.reply):

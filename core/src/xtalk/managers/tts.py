@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from xtalk import events
 from xtalk.audio import RATE_OUT, AudioFrame, Resampler, leading_silence
 from xtalk.bus import EventBus, Manager
-from xtalk.calls import synthesize
+from xtalk.calls import change_speed, synthesize
 from xtalk.errors import ModelError
 from xtalk.pipeline import Pipeline
 from xtalk.playback import USER, Playback, PlaybackConfig
@@ -51,9 +53,12 @@ class TTSManager(Manager):
         self.event_bus = event_bus
         self._session = session
         self._now = session.clock.now
-        self._tts = pipeline.get_tts_model()
-        self._controller = pipeline.get_speed_controller()
-        self._guard = None if self._tts is None else session.guard(self._tts, clone=self._clone)
+        tts = pipeline.get_tts_model()
+        self._pipeline = pipeline
+        controller = pipeline.get_speed_controller()
+        self._pacer = None if controller is None else session.guard(controller)
+        self._paced = 0  # the turn whose audio the controller may hold back
+        self._guard = None if tts is None else session.guard(tts, clone=self._clone)
         self._stage = session.wrapped("speak", self._speak)
         self._playback = Playback(PlaybackConfig(ahead_s=config["ahead_sec"]))
         self._timer: asyncio.TimerHandle | None = None
@@ -65,8 +70,7 @@ class TTSManager(Manager):
         self._voice: list[str] | None = None
         self._emotion: str | list[float] | None = None
         self._speed = 1.0
-        pipeline.context["voices"] = list(getattr(self._tts, "voices", ()) or ())
-        pipeline.context["emotions"] = list(getattr(self._tts, "emotions", ()) or ())
+        self._describe(tts)
 
     # --- a reply --------------------------------------------------------------------------------
 
@@ -188,20 +192,21 @@ class TTSManager(Manager):
             self._room = asyncio.get_running_loop().create_future()
             await self._room
 
-    def audio(self, chunk: SpeechChunk) -> None:
+    async def audio(self, chunk: SpeechChunk) -> None:
         if chunk.sentence is not self._last or self._last is None:
             self._last = chunk.sentence
             self._silence_s = TRIM_S
         if self._silence_s > 0 and not (chunk := self._trim(chunk)).audio.pcm:
             return
         rate = chunk.audio.rate
-        if rate == RATE_OUT and self._speed == 1.0 and self._resampler.from_rate == RATE_OUT:
+        plain = rate == self._resampler.from_rate == RATE_OUT
+        if plain and self._speed == 1.0 and not self._paced:
             self._post(self._playback.feed(chunk, self._now()))
             return
         if rate != self._resampler.from_rate:
-            self._drain()
+            await self._feed(self._resampler.flush(), chunk)
             self._resampler = Resampler(rate, RATE_OUT)
-        self._feed(self._resampler.push(chunk.audio.pcm), chunk)
+        await self._feed(self._resampler.push(chunk.audio.pcm), chunk)
 
     def _trim(self, chunk: SpeechChunk) -> SpeechChunk:
         """Without the silence that many voices put in front of a sentence."""
@@ -217,8 +222,10 @@ class TTSManager(Manager):
         words = tuple(replace(w, start=w.start - early, end=w.end - early) for w in chunk.words)
         return replace(chunk, audio=AudioFrame(audio.pcm[2 * cut :], audio.rate), words=words)
 
-    def audio_over(self) -> None:
-        self._drain()
+    async def audio_over(self) -> None:
+        """What the resampler and the controller hold back belongs to the last sentence."""
+        tail = SpeechChunk(audio=AudioFrame(b"", RATE_OUT), sentence=self._last)
+        await self._feed(self._resampler.flush(), tail, last=True)
         self._post(self._playback.end(self._now()))
 
     def failed(self, turn: Turn, stage: str, error: Exception) -> None:
@@ -234,19 +241,27 @@ class TTSManager(Manager):
         )
         self.event_bus.post(events.ReplyFailed(turn_id=turn.id, stage=stage))
 
-    def _feed(self, pcm: bytes, chunk: SpeechChunk) -> None:
-        if self._speed != 1.0 and self._controller is not None and not self._voice_has_speed():
-            pcm = self._controller.process(pcm, self._speed)
+    async def _feed(self, pcm: bytes, chunk: SpeechChunk, *, last: bool = False) -> None:
+        pcm = await self._pace(pcm, last)
         if pcm:
             audio = AudioFrame(pcm, RATE_OUT)
             self._post(self._playback.feed(replace(chunk, audio=audio), self._now()))
 
-    def _drain(self) -> None:
-        """What the resampler holds back belongs to the last sentence."""
-        rest = self._resampler.flush()
-        if rest:
-            tail = SpeechChunk(audio=AudioFrame(rest, RATE_OUT), sentence=self._last)
-            self._feed(rest, tail)
+    async def _pace(self, pcm: bytes, last: bool) -> bytes:
+        """The audio at the chosen speed, where it is the controller that changes it."""
+        changes = self._speed != 1.0 and not self._voice_has_speed()
+        if self._pacer is None or not (changes or self._paced):
+            return pcm
+        turn_id, rest = self._playback.turn_id, b""
+        async with self._pacer.lease() as lease:
+            if self._paced and not (changes and self._paced == turn_id):
+                rest = await change_speed(lease, b"", self._speed, last=True)
+                rest = rest if self._paced == turn_id else b""
+                self._paced = 0
+            if not changes:
+                return rest + pcm
+            self._paced = 0 if last else turn_id
+            return await change_speed(lease, pcm, self._speed, last=last)
 
     # --- the stage ------------------------------------------------------------------------------
 
@@ -328,14 +343,14 @@ class TTSManager(Manager):
         if self._voice_has_speed():
             if not self._apply("speed", lambda tts: tts.set_speed(speed)):
                 return
-        elif self._controller is None:
+        elif self._pacer is None:
             self._refuse("speed")
             return
         self._speed = speed
         self.event_bus.post(events.TTSSpeedChanged(speed=speed))
 
     def _voice_has_speed(self) -> bool:
-        return hasattr(self._tts, "set_speed")
+        return self._guard is not None and hasattr(self._guard.model, "set_speed")
 
     def _apply(self, what: str, change: Any) -> bool:
         if self._guard is None:
@@ -362,13 +377,48 @@ class TTSManager(Manager):
     def _clone(self, tts: TTS) -> TTS:
         """A fresh clone that speaks as the old one did."""
         fresh = tts.clone()
-        if self._voice is not None:
-            fresh.set_voice(self._voice)
-        if self._emotion is not None:
-            fresh.set_emotion(self._emotion)
-        if self._speed != 1.0 and hasattr(fresh, "set_speed"):
-            fresh.set_speed(self._speed)
+        self._adapt(fresh)
         return fresh
+
+    def _adapt(self, tts: TTS) -> None:
+        """Let a voice speak as was asked for, as far as it can."""
+        wishes: list[Callable[[], Any]] = []
+        if self._voice is not None:
+            wishes.append(partial(tts.set_voice, self._voice))
+        if self._emotion is not None:
+            wishes.append(partial(tts.set_emotion, self._emotion))
+        if self._speed != 1.0 and hasattr(tts, "set_speed"):
+            wishes.append(partial(tts.set_speed, self._speed))
+        for wish in wishes:
+            with contextlib.suppress(ValueError):
+                wish()
+
+    def _describe(self, tts: TTS | None) -> None:
+        """What agents may know of the voice."""
+        for name in ("voices", "emotions"):
+            self._pipeline.context[name] = list(getattr(tts, name, ()) or ())
+
+    # --- another model --------------------------------------------------------------------------
+
+    @on(
+        events.TTSModelSwitchRequested,
+        100,
+        lambda self: bool(self._session.alternatives.get("tts")),
+    )
+    def _switch(self, event: events.TTSModelSwitchRequested) -> None:
+        self._session.spawn(self._switch_to, event.model_type)
+
+    async def _switch_to(self, name: str) -> None:
+        try:
+            known = self._guard is not None and await self._session.switch(self._guard, "tts", name)
+        except Exception:
+            log.exception("the voice %r could not be opened", name)
+            known = False
+        if not known or self._guard is None:
+            self._refuse("model")
+            return
+        self._adapt(self._guard.model)
+        self._describe(self._guard.model)
 
     async def shutdown(self) -> None:
         if self._timer is not None:

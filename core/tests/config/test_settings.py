@@ -427,7 +427,7 @@ def test_the_schema_of_everything() -> None:
 
 
 def test_alternatives_are_checked() -> None:
-    given = {"alternatives": {"tts": {"Other": {"type": "Voice", "params": {"voce": "x"}}}}}
+    given = {"alternatives": {"tts": {"Other": {"type": "Voicee"}}}}
     problems = "\n".join(load(given).check())
-    assert "alternatives.tts.Other.params.voce" in problems
+    assert "alternatives.tts.Other: no tts named 'Voicee'" in problems
     assert "alternatives.vad" in wrong({"alternatives": {"vad": {}}})

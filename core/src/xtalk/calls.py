@@ -16,10 +16,18 @@ from typing import Any, TypeVar
 from xtalk.agent import Agent, AgentInput, ReplyPart, Text, ToolCall, ToolResult, Usage
 from xtalk.audio import AudioFrame
 from xtalk.errors import ModelError
-from xtalk.speech.interfaces import ASR, TTS, SpeechChunk, Transcript
+from xtalk.speech.interfaces import ASR, TTS, SpeechChunk, SpeechSpeedController, Transcript
 from xtalk.threads import Lease, run_in_thread
 
-__all__ = ["close_model", "open_model", "overrides", "recognize", "respond", "synthesize"]
+__all__ = [
+    "change_speed",
+    "close_model",
+    "open_model",
+    "overrides",
+    "recognize",
+    "respond",
+    "synthesize",
+]
 
 T = TypeVar("T")
 
@@ -174,6 +182,20 @@ async def _pieces(lease: Lease[TTS], text: str) -> AsyncGenerator[Any, None]:
         yield await tts.async_synthesize(text)
     else:
         yield await _call(lease, tts.synthesize, text)
+
+
+async def change_speed(
+    lease: Lease[SpeechSpeedController], pcm: bytes, speed: float, *, last: bool = False
+) -> bytes:
+    """The audio that is ready; with `last` also what the controller held back."""
+    controller = lease.model
+    ready = b""
+    if pcm:
+        if overrides(controller, SpeechSpeedController, "async_process"):
+            ready = await controller.async_process(pcm, speed)
+        else:
+            ready = await _call(lease, controller.process, pcm, speed)
+    return ready + await _call(lease, controller.flush) if last else ready
 
 
 # --- the agent ----------------------------------------------------------------------------------

@@ -41,10 +41,10 @@ class Sink(Protocol):
     async def room(self) -> None:
         """Wait until more audio is wanted."""
 
-    def audio(self, chunk: SpeechChunk) -> None:
+    async def audio(self, chunk: SpeechChunk) -> None:
         """Audio, in order."""
 
-    def audio_over(self) -> None:
+    async def audio_over(self) -> None:
         """There is no more audio."""
 
     def failed(self, turn: Turn, stage: str, error: Exception) -> None:
@@ -184,9 +184,8 @@ class Turn:
             async with aclosing(stage(self._sentences())) as chunks:  # type: ignore[type-var]
                 async for chunk in chunks:
                     await self._sink.room()
-                    self._sink.audio(chunk)
+                    await self._sink.audio(chunk)
+            await self._sink.audio_over()
         except Exception as error:
             log.exception("turn %d could not be spoken", self.id)
             self._sink.failed(self, "tts", error)
-        else:
-            self._sink.audio_over()

@@ -452,3 +452,48 @@ def test_a_blocking_model_does_not_stop_the_loop(dial: Any, service: Any, what: 
         assert blocked.entered
 
     asyncio.run(main())
+
+
+class Faster(SpeechSpeedController):
+    """Leaves samples out, and holds the last 1000 bytes back."""
+
+    def __init__(self) -> None:
+        self.held = b""
+
+    def process(self, audio: bytes, speed: float) -> bytes:
+        audio = self.held + audio
+        keep = len(audio) - 1000 & ~1
+        self.held = audio[keep:]
+        return audio[: int(keep / speed) & ~1]
+
+    def flush(self) -> bytes:
+        held, self.held = self.held, b""
+        return held
+
+    def clone(self) -> Faster:
+        return Faster()
+
+
+def test_a_speed_controller_changes_the_pace_and_keeps_the_end(
+    dial: Any, run: Any, service: Any
+) -> None:
+    text = "A sentence that lasts for some two seconds."
+    tail = tone(0.05 * len(text))[-1000:]
+    built = service(
+        tts=SmallTTS(), llm_agent=ScriptedAgent([text]), speech_speed_controller=Faster()
+    )
+
+    async def main() -> None:
+        async with dial(built) as call:
+            await call.turn()
+            plain = len(call.heard().rstrip(b"\0"))
+            for speed in (1.25, 1.0):
+                call.client.send(m.ChangeTtsSpeed(speed=speed))
+                await anyio.sleep(1)
+                before = len(call.heard())
+                await call.turn()
+                heard = call.heard()[before:].rstrip(b"\0")
+                assert len(heard) == pytest.approx(plain / speed, rel=0.02)
+                assert tail.rstrip(b"\0") in heard
+
+    run(main)

@@ -218,6 +218,9 @@ class Dialogue:
         self._on: dict[str, Callable[[Any, float], list[BaseEvent]]] = {
             VADSpeechStart.TYPE: self._start,
             VADSpeechEnd.TYPE: self._end,
+            TurnASRStartRequested.TYPE: self._listen,
+            TurnASREndRequested.TYPE: self._listened,
+            TurnASRResetRequested.TYPE: self._forget,
             TranscriptReady.TYPE: self._transcript,
             TurnLLMAgentStartRequested.TYPE: self._request,
             ReplyAudioReady.TYPE: self._audio_ready,
@@ -355,6 +358,24 @@ class Dialogue:
         self._speech.timers["segment"] = now + self.config.segment_s
         if self._server_vad:
             self._speech.timers["quiet"] = now + self.config.quiet_s
+
+    # --- the same by command: those that are not numbered are not our own --------------------
+
+    def _listen(self, event: TurnASRStartRequested, now: float) -> list[BaseEvent]:
+        """A button is pressed: a start that needs no detector to confirm it."""
+        if event.turn_id:
+            return []
+        out = self._server_start(now)
+        self._speech.timers.pop("quiet", None)
+        return out
+
+    def _listened(self, event: TurnASREndRequested, now: float) -> list[BaseEvent]:
+        return self._close(now) if not event.turn_id and self.segment == "open" else []
+
+    def _forget(self, event: TurnASRResetRequested, now: float) -> list[BaseEvent]:
+        if event.turn_id or self.segment == "none":
+            return []
+        return self._reject("7", "reset", now)
 
     # --- row 5: somebody stops speaking -----------------------------------------------------
 

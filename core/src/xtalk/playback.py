@@ -185,18 +185,24 @@ class Playback:
         """The voice has made everything."""
         if not self.active or self._ended:
             return []
-        self._ended = True
         self._heard.complete()
-        return self._pump(now)
+        return self._end(now)
 
     def fail(self, now: float) -> list[BaseEvent]:
-        """The turn failed: what sounds already is brought to an end, what does not is dropped."""
+        """The turn failed: what sounds already is brought to an end, what does not is dropped.
+
+        The voice may have broken within a sentence, so the last one counts as unfinished.
+        """
         if not self.active:
             return []
         self._outcome = "failed"
         if self.phase is Phase.MADE:
             self._buffer.clear()
-        return self.end(now)
+        return [] if self._ended else self._end(now)
+
+    def _end(self, now: float) -> list[BaseEvent]:
+        self._ended = True
+        return self._pump(now)
 
     def stop(self, now: float, *, tell_client: bool = True) -> list[BaseEvent]:
         """The reply ends here and the user's gate is open again."""

@@ -335,7 +335,6 @@ def test_rule_6_a_page_that_runs_dry_hears_the_whole_reply_after_a_barge_in(run:
     assert [r.outcome for r in book.records] == ["interrupted", "done"]
 
 
-@pytest.mark.xfail(strict=True, reason="the ledger takes a broken sentence for a whole one")
 def test_a_voice_that_breaks_in_a_sentence_is_not_heard_beyond_it(run: Any) -> None:
     book = Book()
 

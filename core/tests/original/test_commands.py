@@ -205,7 +205,6 @@ def test_an_agent_that_is_paused_shows_its_words_when_resumed(
     run(main)
 
 
-@pytest.mark.xfail(strict=True, reason="turn taking ignores segments that it did not open")
 def test_a_manager_opens_and_closes_the_microphone(dial: Any, run: Any, service: Any) -> None:
     async def main() -> None:
         async with dial(service()) as call:

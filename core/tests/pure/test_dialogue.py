@@ -233,6 +233,29 @@ def test_row_2a_no_pause_within_100_ms_of_a_resume() -> None:
     assert talk.sent == ["pause_tts", "resume_tts", "pause_tts"]
 
 
+# --- the same by command ------------------------------------------------------------------------
+
+
+def test_a_button_opens_and_closes_a_segment_like_a_detector() -> None:
+    talk = Talk(server_vad=True).talking(source="server")
+    talk.post(ev.TurnASRStartRequested())
+    assert talk.state == ("open", "talk", False) and talk.sent == ["pause_tts"]
+    talk.at(3.0)
+    assert talk.state[0] == "open", "who holds a button may think before he speaks"
+    talk.post(ev.TurnASREndRequested())
+    talk.say("and now", final=True)
+    assert talk.state == ("none", "think", False) and talk.sent[-1] == "finish_asr and now"
+
+
+def test_a_segment_that_somebody_resets_is_rejected_at_once() -> None:
+    talk = Talk().talking(source="server")
+    talk.post(ev.TurnASRStartRequested())
+    talk.post(ev.TurnASRResetRequested())
+    assert talk.state == ("none", "talk", False) and talk.sent == ["pause_tts", "resume_tts"]
+    talk.post(ev.TurnASREndRequested())
+    assert talk.sent == ["pause_tts", "resume_tts"]
+
+
 # --- row 3: partials ----------------------------------------------------------------------------
 
 

@@ -380,6 +380,14 @@ def test_a_failure_in_mid_reply_still_finishes() -> None:
     assert playback.poll(playback.wake)[0].outcome == "failed"
 
 
+def test_a_voice_that_broke_within_a_sentence_has_not_said_it() -> None:
+    playback = begun()
+    sentence = Sentence(index=0, text="one two three four five six", spoken="", span=(0, 27))
+    playback.feed(chunk(ms(300), sentence=sentence), 0.0)
+    playback.fail(0.1)
+    assert playback.poll(playback.wake)[0].heard == "one"
+
+
 def test_a_new_reply_stops_the_old_one() -> None:
     playback = begun()
     playback.feed(chunk(ms(300)), 0.0)

@@ -83,6 +83,7 @@ class TurnTakingManager(Manager):
     @on(events.TurnLLMAgentStartRequested, 95)
     @on(events.TurnASRStartRequested, 80)
     @on(events.TurnASREndRequested, 80)
+    @on(events.TurnASRResetRequested, 80)
     def _feed(self, event: events.BaseEvent) -> None:
         self._act(self.dialogue.feed(event, self._now()))
 

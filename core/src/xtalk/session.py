@@ -384,6 +384,8 @@ class Session:
         """The client takes nothing more: end the session without another word."""
         self._gone = True
         self._outbox.clear()
+        if self._sent_all is not None and not self._sent_all.done():
+            self._sent_all.set_result(None)
         self.close(code, reason)
 
     async def _flush(self) -> None:

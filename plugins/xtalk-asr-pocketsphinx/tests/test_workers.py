@@ -76,7 +76,7 @@ def test_a_server_that_dies_is_replaced(make: Make) -> None:
 
 
 def test_a_stalled_worker_blocks_neither_the_loop_nor_the_others(make: Make) -> None:
-    stalled = make(timeout_s=4.0)
+    stalled = make(timeout_s=5.0)
     other = make(stalled)
     os.kill(own_worker(stalled), signal.SIGSTOP)
 

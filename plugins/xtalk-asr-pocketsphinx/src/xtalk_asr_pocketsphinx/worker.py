@@ -349,6 +349,8 @@ class Server:
             self._control.close()
             for _, other in self._waiting:
                 other.close()
+            if kind == LANGUAGE:
+                os.nice(5)  # long work, which must not take the time of those who listen
             work(sock, kind, self._models)
             status = 0
         except (BrokenPipeError, ConnectionResetError):

@@ -81,7 +81,7 @@ def summarise(text: str, most: int = 6) -> str:
     """The sentences that say what the text is about, in their order; a short text as it is.
 
     At most `most` and a third of all. A sentence counts by how frequent its longer words are
-    in the text, and by how early it stands.
+    in the text, those of nearly every sentence left out, and by how early it stands.
     """
     text = text.strip()
     if len(text) <= 80:
@@ -92,8 +92,8 @@ def summarise(text: str, most: int = 6) -> str:
 
     def weight(index: int) -> float:
         bag = bags[index]
-        telling = sum(frequency[token] for token in bag)
-        return telling / (len(bag) + 3) + 1 / (1 + index)
+        telling = sum(n * (1 - n / len(bags)) for n in (frequency[token] for token in bag))
+        return telling / (len(bag) + 3) * (1 + 1 / (1 + index))
 
     count = max(1, min(most, len(sentences) // 3))
     best = heapq.nlargest(count, range(len(sentences)), key=weight)

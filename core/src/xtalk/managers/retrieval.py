@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import logging
 import re
 from typing import TYPE_CHECKING, Any
 
 from xtalk import events
-from xtalk.agent import Agent, Tool
+from xtalk.agent import Tool
 from xtalk.bus import EventBus, Manager
-from xtalk.errors import NotAvailable
-from xtalk.managers.agent import LLMAgentManager
 from xtalk.pipeline import Pipeline
 
 if TYPE_CHECKING:
     from xtalk.session import Session
 
 __all__ = ["RetrievalManager"]
-
-log = logging.getLogger("xtalk.retrieval")
 
 DOCUMENT_READY = "document_ready"
 MOST = 50  # passages that one search may bring
@@ -46,11 +41,11 @@ class RetrievalManager(Manager):
         self.event_bus = event_bus
         self._session = session
         self._pipeline = pipeline
-        self._offered_to: Agent | None = None
+        self._offered: bool | None = None
 
     @on(events.TextSearchable, 50)
     def _announce(self, event: events.TextSearchable) -> None:
-        if self._offer():
+        if self._can_search():
             news = events.TurnLLMAgentStartRequested(
                 text=NEWS.format(summary=event.text), event=DOCUMENT_READY
             )
@@ -62,19 +57,10 @@ class RetrievalManager(Manager):
         self.event_bus.post(news)
         self._pipeline.context["embedding_status"] = "idle"
 
-    def _offer(self) -> bool:
-        """Whether the agent that answers now can search."""
-        manager = self._session.find(LLMAgentManager)
-        agent = manager.agent if manager is not None else self._pipeline.get_agent()
-        if agent is None or agent is self._offered_to:
-            return agent is not None
-        try:
-            agent.add_tools([self._tool()])
-        except NotAvailable as reason:
-            log.info("documents cannot be searched: %s", reason)
-            return False
-        self._offered_to = agent
-        return True
+    def _can_search(self) -> bool:
+        if self._offered is None:
+            self._offered = self._session.offer_tools([self._tool()], "retrieval")
+        return self._offered
 
     def _tool(self) -> Tool:
         return Tool(
@@ -100,4 +86,4 @@ class RetrievalManager(Manager):
         return "\n\n".join(found) or "Nothing was found."
 
     async def shutdown(self) -> None:
-        self._offered_to = None
+        pass

@@ -5,9 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from xtalk import events
-from xtalk.agent import Agent
 from xtalk.bus import EventBus, Manager
-from xtalk.managers.agent import LLMAgentManager
 from xtalk.managers.background import Background
 from xtalk.pipeline import Pipeline
 
@@ -47,7 +45,7 @@ class ThoughtManager(Manager):
         self._background.ask()
 
     async def _think(self) -> None:
-        agent = self._agent()
+        agent = self._pipeline.get_agent()
         history = (agent.get_chat_history() if agent is not None else None) or ""
         if self._rewriter is None or history == self._history:
             return
@@ -56,11 +54,6 @@ class ThoughtManager(Manager):
         self._history, self._thought = history, thought
         self._session.note("thought", thought)
         self.event_bus.post(events.ThoughtUpdated(text=thought))
-
-    def _agent(self) -> Agent | None:
-        """The one that answers now: a stuck one may have been replaced."""
-        manager = self._session.find(LLMAgentManager)
-        return manager.agent if manager is not None else self._pipeline.get_agent()
 
     async def shutdown(self) -> None:
         pass

@@ -32,7 +32,7 @@ __all__ = [
 T = TypeVar("T")
 
 BATCH_S = 0.1  # a thread hop costs what decoding 100 ms does
-PARTIAL_S = 1.0  # how often a one-shot recogniser is asked in the middle of a segment
+PARTIAL_S = 1.0  # the least after which a one-shot recogniser is asked again in a segment
 
 
 def overrides(model: object, base: type, name: str) -> bool:
@@ -116,7 +116,10 @@ def _stream_decoder(lease: Lease[ASR]) -> Callable[[bytes, bool], Any]:
 
 
 def _one_shot_decoder(lease: Lease[ASR]) -> Callable[[bytes, bool], Any]:
-    """Decode the whole segment again for each further second, and once at its end."""
+    """Decode the whole segment whenever it has grown by half, and once at its end.
+
+    By half and not by a second, or the cost would grow with the square of the length.
+    """
     asr = lease.model
     segment = bytearray()
     decoded = 0
@@ -125,7 +128,8 @@ def _one_shot_decoder(lease: Lease[ASR]) -> Callable[[bytes, bool], Any]:
     async def decode(audio: bytes, final: bool) -> str:
         nonlocal decoded, text
         segment.extend(audio)
-        if not final and len(segment) - decoded < 2 * asr.sample_rate * PARTIAL_S:
+        further = max(2 * asr.sample_rate * PARTIAL_S, decoded / 2)
+        if not final and len(segment) - decoded < further:
             return text
         decoded = len(segment)
         if not segment:

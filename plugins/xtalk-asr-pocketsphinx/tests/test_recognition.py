@@ -10,7 +10,7 @@ from pathlib import Path
 
 import anyio
 import pytest
-from conftest import COMMANDS, Make
+from sphinx import COMMANDS, Make
 from xtalk_asr_pocketsphinx.asr import PocketSphinx
 
 from xtalk.audio import RATE_IN, AudioFrame, resample, silence

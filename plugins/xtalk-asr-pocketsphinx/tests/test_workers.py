@@ -13,7 +13,7 @@ from contextlib import aclosing
 from pathlib import Path
 
 import pytest
-from conftest import Make, workers
+from sphinx import Make, workers
 from xtalk_asr_pocketsphinx.asr import PocketSphinx
 
 from xtalk.audio import RATE_IN, AudioFrame

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import copy
 import json
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -21,6 +23,8 @@ from xtalk.testing.client import MemoryConnection, WireClient
 from xtalk.testing.fakes import ScriptedAgent, ScriptedASR, ScriptedTTS, tone
 from xtalk.testing.transport import MemoryTransport
 from xtalk.wire import messages as m
+
+sys.path.insert(0, str(Path(__file__).parent))  # for the tables that tests share
 
 SPEECH = tone(1.0, rate=16_000, level=8000)
 
@@ -86,7 +90,7 @@ async def _dial(xtalk: Any, **client: Any) -> AsyncIterator[Call]:
     assert not xtalk.host.sessions
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def dial() -> Dial:
     """Call a service, or an Xtalk."""
     return _dial

@@ -308,7 +308,11 @@ export interface SpeakerUpdatedMessage {
 }
 
 /**
- * Milliseconds, each from the stage before.
+ * Milliseconds, each from the stage before; `e2e` from the end of speech to the first audio.
+ *
+ * An addition to the original's: `silence_ms` (part of e2e) is the silence that the server's
+ * detector waited for, and the message comes once more when the user has heard the first audio,
+ * with `playout_ms` from the end of speech to then.
  */
 export interface LatencyMetricsMessage {
   action: "latency_metrics";
@@ -319,6 +323,9 @@ export interface LatencyMetricsMessage {
     llm_sentence_ms: number;
     tts_first_chunk_ms: number;
     e2e_latency_ms: number;
+    turn_id?: number;
+    silence_ms?: number;
+    playout_ms?: number;
   };
 }
 

@@ -124,6 +124,6 @@ def vendor_silero(session: nox.Session) -> None:
 @nox.session
 def bench(session: nox.Session) -> None:
     """Measure: nox -s bench, or another program of bench/ with its arguments after --."""
-    session.install(*editable("xtalk-core", "xtalk-server"))
+    session.install(*editable("xtalk-core", "xtalk-server", "xtalk-example", *OFFLINE))
     program, *arguments = session.posargs or ["overhead"]
     session.run("python", f"bench/{program}.py", *arguments)

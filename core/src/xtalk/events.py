@@ -126,6 +126,9 @@ class VADSpeechStart(BaseEvent):
 
 @event("vad.speech_end")
 class VADSpeechEnd(BaseEvent):
+    """`silence_ms` since the last voiced frame, where the server's detector waited for it."""
+
+    silence_ms: float = 0.0
     confidence: float = 0.0
     speech_probability: float = 0.0
     source: str = "client"
@@ -221,13 +224,30 @@ class TurnLLMAgentStartRequested(BaseEvent):
     """Answer this text. Without a turn_id it takes the next one, when its time has come.
 
     `event` says why, where nobody said the text, and `reply` what to say without asking the
-    agent.
+    agent. `speculated`: what the agent has said ahead of this turn was said to the same words.
     """
 
     text: str = ""
     turn_id: int = 0
     event: str = ""
     reply: str = ""
+    speculated: bool = False
+
+
+@event("turn.llm_agent_speculate_requested")
+class TurnLLMAgentSpeculateRequested(BaseEvent):
+    """Let the agent begin to answer, unheard: this may become the text of that turn."""
+
+    text: str = ""
+    turn_id: int = 0
+
+
+@event("turn.llm_agent_discard_requested")
+class TurnLLMAgentDiscardRequested(BaseEvent):
+    """It did not become the text: drop what the agent has said ahead."""
+
+    turn_id: int = 0
+    reason: str = ""
 
 
 @event("turn.llm_agent_pause_requested")
@@ -543,12 +563,21 @@ class ThoughtUpdated(BaseEvent):
 
 @event("metrics.latency_updated")
 class LatencyMetricsUpdated(BaseEvent):
+    """Told with the first audio of a reply, and again with `playout_ms` once that was heard.
+
+    Each stage from the one before; `e2e` and `playout` from the true end of speech, the silence
+    included that it took to recognise it as such.
+    """
+
     network_latency_ms: int = 0
     asr_latency_ms: int = 0
     llm_first_token_ms: int = 0
     llm_sentence_ms: int = 0
     tts_first_chunk_ms: int = 0
     e2e_latency_ms: int = 0
+    turn_id: int = 0
+    silence_ms: int | None = None
+    playout_ms: int | None = None
 
 
 @event("error.occurred")
@@ -613,8 +642,10 @@ __all__ = [
     "TurnASRStartRequested",
     "TurnAbandoned",
     "TurnEndpointRequested",
+    "TurnLLMAgentDiscardRequested",
     "TurnLLMAgentPauseRequested",
     "TurnLLMAgentResumeRequested",
+    "TurnLLMAgentSpeculateRequested",
     "TurnLLMAgentStartRequested",
     "TurnLLMAgentStopRequested",
     "TurnTTSFlushRequested",

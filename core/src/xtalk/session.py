@@ -39,6 +39,7 @@ from xtalk.wire.protocol import ServerProtocol
 
 if TYPE_CHECKING:
     from xtalk.plugins import Plugins
+    from xtalk.session_log import SessionLog
 
 __all__ = ["Clock", "Session", "SessionView", "StateKey"]
 
@@ -156,13 +157,21 @@ class Session:
         self._sent_all: asyncio.Future[None] | None = None
         self._close: tuple[int, str] = (1000, "")
         self._last_heard = 0.0
+        self.began = 0.0
+        self.tap: SessionLog | None = None  # writes down all that crosses the boundary, if wanted
 
     # --- life -----------------------------------------------------------------------------------
 
     async def run(self, first: Iterable[str | bytes] = ()) -> None:
         """Talk until the client is gone. `first` is what it sent while it was queued."""
-        self.send(messages.SessionInfo(session_id=self.id))
+        self.began = self.clock.now()
         async with AsyncExitStack() as around:
+            if self.config["session_log"]:
+                from xtalk.session_log import SessionLog
+
+                self.tap = SessionLog(self, self.config["session_log"])
+                around.push_async_callback(self.tap.close)
+            self.send(messages.SessionInfo(session_id=self.id))
             for context in self._contexts("xtalk_session"):
                 await around.enter_async_context(context)
             async with anyio.create_task_group() as tasks:
@@ -200,11 +209,15 @@ class Session:
         self._offer_tools()
 
     def _build(self) -> None:
-        gateways: list[type[Manager]] = [InputGateway, OutputGateway]
+        needed: list[type[Manager]] = [InputGateway, OutputGateway]
+        if self.config["recording"]:
+            from xtalk.managers.recording import RecordingManager
+
+            needed.append(RecordingManager)
         classes = [*self._manager_classes]
         for _, found in self._hook("xtalk_managers", pipeline=self.pipeline, config=self.config):
             classes.extend(found)
-        for cls in [*classes, *(g for g in gateways if not _covered(g, classes))]:
+        for cls in [*classes, *(n for n in needed if not _covered(n, classes))]:
             self.managers.append(self._construct(cls))
         self._input = self._need(InputGateway)
         self._enhancer = self.find(EnhancerManager)
@@ -316,6 +329,8 @@ class Session:
 
     def _receive(self, item: str | bytes) -> None:
         self._last_heard = self.clock.now()
+        if self.tap is not None:
+            self.tap.received(item)
         frame = self._input.receive(item)
         if frame is not None and frame.pcm:
             self.hear(frame)
@@ -354,6 +369,8 @@ class Session:
         if self._gone:
             return
         items = self.protocol.send(message)
+        if self.tap is not None:
+            self.tap.sent(items)
         self._outbox.extend(items)
         self._outbox_bytes += sum(map(len, items))
         if self._outbox_bytes > OUTBOX_LIMIT:
@@ -492,7 +509,13 @@ class Session:
     def wrapped(self, stage_name: str, stage: T) -> T:
         """A stage inside the wrappers that the plugins have for it."""
         found = self._hook(f"xtalk_wrap_{stage_name}", session=self)
+        if self.tap is not None:
+            stage = self.tap.stage(stage_name, stage)
         return wrap(stage, [wrapper for _, wrapper in found if wrapper is not None])
+
+    def watched(self, model: T) -> T:
+        """A detector, whose calls are no stage, watched by the session's log if there is one."""
+        return model if self.tap is None else self.tap.model(model)
 
     def _contexts(self, hook: str, **arguments: Any) -> list[AbstractAsyncContextManager[object]]:
         found = self._hook(hook, session=self, **arguments)
@@ -502,8 +525,8 @@ class Session:
         return [] if self._plugins is None else self._plugins.call(name, **arguments)
 
 
-def _covered(gateway: type[Manager], classes: Iterable[type[Manager]]) -> bool:
-    return any(issubclass(cls, gateway) for cls in classes)
+def _covered(manager: type[Manager], classes: Iterable[type[Manager]]) -> bool:
+    return any(issubclass(cls, manager) for cls in classes)
 
 
 _GETTERS = (

@@ -99,6 +99,15 @@ class ServiceConfig(BaseModel):
         float, Field(ge=0, description="how long an answer waits to know who spoke")
     ] = 150
     debug_log_dir: str | None = None
+    recording: Annotated[
+        str | None, Field(description="folder for a stereo WAV file of each session")
+    ] = None
+    session_log: Annotated[
+        str | None, Field(description="folder for a log of each session: docs/session-log.md")
+    ] = None
+    speculate: Annotated[
+        bool, Field(description="let the agent begin before the end of a turn is certain")
+    ] = False
     misfire_sec: NotNegative = 0.4
     grace_sec: NotNegative = 0.15
     no_audio_sec: Positive = 1.5

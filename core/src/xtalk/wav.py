@@ -1,14 +1,16 @@
-"""Read any PCM WAV file as 16-bit mono, and write one."""
+"""Read any PCM WAV file as 16-bit mono, write one, and write one that grows."""
 
 from __future__ import annotations
 
+import errno
+import os
 import struct
 from pathlib import Path
 
 from xtalk.audio import AudioFrame, Resampler, float_to_pcm
 from xtalk.errors import AudioError
 
-__all__ = ["read_wav", "write_wav"]
+__all__ = ["WavFile", "read_wav", "write_wav"]
 
 _INTEGER, _FLOAT, _EXTENSIBLE = 1, 3, 0xFFFE
 
@@ -32,13 +34,52 @@ def read_wav(path: str | Path, rate: int | None = None) -> AudioFrame:
 
 def write_wav(path: str | Path, frame: AudioFrame) -> None:
     """A 16-bit mono WAV file. Raises AudioError when it cannot be written."""
-    size, rate = len(frame.pcm), frame.rate
-    form = struct.pack("<4sIHHIIHH", b"fmt ", 16, _INTEGER, 1, rate, 2 * rate, 2, 16)
-    head = struct.pack("<4sI4s", b"RIFF", 36 + size, b"WAVE")
     try:
-        Path(path).write_bytes(head + form + struct.pack("<4sI", b"data", size) + frame.pcm)
+        Path(path).write_bytes(_header(frame.rate, 1, len(frame.pcm)) + frame.pcm)
     except OSError as error:
         raise AudioError(f"{path}: cannot be written: {error.strerror}") from error
+
+
+class WavFile:
+    """A new 16-bit WAV file that grows, readable by its owner alone.
+
+    Its sizes are right after every `write`, so that a process that dies leaves a whole file.
+    All methods block and raise OSError; a file of that name must not exist.
+    """
+
+    MOST = 0xFFFFFFFF - 36  # what the header can say
+
+    def __init__(self, path: str | Path, rate: int, channels: int = 1) -> None:
+        self._size = 0
+        self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _BINARY, 0o600)
+        self._head = (rate, channels)
+        os.write(self._file, _header(rate, channels, 0))
+
+    def write(self, pcm: bytes) -> None:
+        """Whole samples of every channel. EFBIG once the file has its 4 GiB."""
+        if self._size + len(pcm) > self.MOST:
+            raise OSError(errno.EFBIG, "a WAV file cannot be longer")
+        os.lseek(self._file, 0, os.SEEK_END)
+        rest = memoryview(pcm)
+        while rest:
+            rest = rest[os.write(self._file, rest) :]
+        self._size += len(pcm)
+        # Last, so that the sizes never promise more than is there.
+        os.lseek(self._file, 0, os.SEEK_SET)
+        os.write(self._file, _header(*self._head, self._size))
+
+    def close(self) -> None:
+        os.close(self._file)
+
+
+_BINARY: int = getattr(os, "O_BINARY", 0)
+
+
+def _header(rate: int, channels: int, size: int) -> bytes:
+    step = 2 * channels
+    form = struct.pack("<4sIHHIIHH", b"fmt ", 16, _INTEGER, channels, rate, step * rate, step, 16)
+    riff = struct.pack("<4sI4s", b"RIFF", 36 + size, b"WAVE")
+    return riff + form + struct.pack("<4sI", b"data", size)
 
 
 def _chunks(path: str | Path, content: bytes) -> tuple[bytes, bytes]:

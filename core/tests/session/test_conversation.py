@@ -58,7 +58,8 @@ def test_latency_figures_are_those_of_the_script(talk: Any, run: Any) -> None:
             assert figures.asr_latency_ms == pytest.approx(50, abs=2)
             assert figures.llm_first_token_ms == pytest.approx(100, abs=2)
             assert figures.tts_first_chunk_ms == pytest.approx(80, abs=2)
-            assert figures.e2e_latency_ms == pytest.approx(230, abs=4)
+            assert figures.silence_ms == pytest.approx(500, abs=35)
+            assert figures.e2e_latency_ms == pytest.approx(figures.silence_ms + 230, abs=4)
 
     run(main)
 

@@ -144,6 +144,9 @@ class OutputGateway(Manager):
                 llm_sentence_ms=event.llm_sentence_ms,
                 tts_first_chunk_ms=event.tts_first_chunk_ms,
                 e2e_latency_ms=event.e2e_latency_ms,
+                turn_id=event.turn_id or None,
+                silence_ms=event.silence_ms,
+                playout_ms=event.playout_ms,
             )
         )
 

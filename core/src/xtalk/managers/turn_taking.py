@@ -10,6 +10,7 @@ from xtalk import events
 from xtalk.bus import EventBus, Manager
 from xtalk.dialogue import Dialogue, DialogueConfig, Verdict, judge, strip_tags
 from xtalk.pipeline import Pipeline
+from xtalk.speculation import can_speculate
 from xtalk.turn_detector import TextTurnDetector
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ class TurnTakingManager(Manager):
             config["vad_redemption_ms"],
             max(config["max_silence_ms"], config["vad_redemption_ms"]),
         )
-        self._detector = pipeline.get_turn_detector() or TextTurnDetector(
+        self._detector = session.watched(pipeline.get_turn_detector()) or TextTurnDetector(
             min_silence_ms=config["min_silence_ms"], max_silence_ms=config["max_silence_ms"]
         )
         self._ended_by_server = False
@@ -56,6 +57,7 @@ class TurnTakingManager(Manager):
                 hold_s=config["semantic_timeout_sec"],
                 noaudio_s=config["no_audio_sec"],
                 segment_s=config["segment_sec"],
+                speculate=config["speculate"] and can_speculate(pipeline.get_agent()),
             ),
             session.clock.now(),
             judge=self._judge,

@@ -53,6 +53,7 @@ class Endpointer:
         self._min_speech_ms = min_speech_ms
         self._default_silence_ms = silence_ms
         self.silence_ms = silence_ms
+        self.ended_after_ms = 0.0  # the silence that the last end waited for
         self._frame_ms = frame_ms
         self.speaking = False
         self._voiced_ms = 0.0
@@ -75,6 +76,7 @@ class Endpointer:
             return Speech(kind="start", at=at, probability=probability)
         if self._quiet_ms >= self.silence_ms:
             self.speaking = False
+            self.ended_after_ms = self._quiet_ms
             self._voiced_ms = self._quiet_ms = 0.0
             return Speech(kind="end", at=at, probability=probability)
         if CANDIDATE_MS <= self._quiet_ms < CANDIDATE_MS + self._frame_ms:
@@ -115,7 +117,7 @@ class VADManager(Manager):
     ) -> None:
         self.event_bus = event_bus
         self._session = session
-        vad = pipeline.get_vad_model()
+        vad = session.watched(pipeline.get_vad_model())
         self.active = vad is not None and config["vad_source"] != "client"
         self._lane: deque[AudioFrame] = deque()
         self._wake: asyncio.Future[None] | None = None
@@ -195,7 +197,11 @@ class VADManager(Manager):
                 )
             elif speech.kind == "end":
                 self.event_bus.post(
-                    VADSpeechEnd(source="server", speech_probability=speech.probability)
+                    VADSpeechEnd(
+                        source="server",
+                        speech_probability=speech.probability,
+                        silence_ms=self._endpointer.ended_after_ms,
+                    )
                 )
             else:
                 self.event_bus.post(

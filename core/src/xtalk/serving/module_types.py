@@ -8,6 +8,7 @@ from xtalk.managers.enhancer import EnhancerManager
 from xtalk.managers.input_gateway import InputGateway
 from xtalk.managers.latency import LatencyManager
 from xtalk.managers.output_gateway import OutputGateway
+from xtalk.managers.recording import RecordingManager
 from xtalk.managers.retrieval import RetrievalManager
 from xtalk.managers.speaker import SpeakerManager
 from xtalk.managers.thought import ThoughtManager
@@ -24,6 +25,7 @@ __all__ = [
     "LLMAgentManager",
     "LatencyManager",
     "OutputGateway",
+    "RecordingManager",
     "RetrievalManager",
     "SpeakerManager",
     "TTSManager",

@@ -358,10 +358,25 @@ class SpeakerUpdated(ServerMessage):
     reason: str = "recognized"
 
 
+def _may_be_missing(schema: dict[str, Any]) -> None:
+    """What is None is not sent at all."""
+    for name, field in schema["properties"].items():
+        if "anyOf" in field:
+            schema["properties"][name] = {"type": "integer"}
+            schema["required"].remove(name)
+
+
 class LatencyMetrics(ServerMessage):
-    """Milliseconds, each from the stage before."""
+    """Milliseconds, each from the stage before; `e2e` from the end of speech to the first audio.
+
+    An addition to the original's: `silence_ms` (part of e2e) is the silence that the server's
+    detector waited for, and the message comes once more when the user has heard the first audio,
+    with `playout_ms` from the end of speech to then.
+    """
 
     ACTION: ClassVar[str] = "latency_metrics"
+
+    model_config = ConfigDict(json_schema_extra=_may_be_missing)
 
     network_latency_ms: int = 0
     asr_latency_ms: int = 0
@@ -369,6 +384,12 @@ class LatencyMetrics(ServerMessage):
     llm_sentence_ms: int = 0
     tts_first_chunk_ms: int = 0
     e2e_latency_ms: int = 0
+    turn_id: int | None = None
+    silence_ms: int | None = None
+    playout_ms: int | None = None
+
+    def _fields_json(self) -> str:
+        return f',"data":{self.model_dump_json(exclude_none=True)}'
 
 
 class Decision(ServerMessage):

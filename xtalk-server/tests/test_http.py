@@ -17,6 +17,7 @@ from xtalk.pipeline import DefaultPipeline
 from xtalk.settings import Choice
 from xtalk.speech.interfaces import TTS
 from xtalk_server.app import _application, create_app
+from xtalk_server.config import ServerConfig
 from xtalk_server.testing import Running, running
 
 
@@ -134,13 +135,13 @@ def post(server: Running, **parts: Any) -> httpx.Response:
 
 
 def text_file(kind: str = "text/plain") -> dict[str, Any]:
-    return {"file": ("a.txt", b"caf\xc3\xa9 \xff", kind)}
+    return {"file": ("a.txt", b"caf\xc3\xa9", kind)}
 
 
 def test_an_upload_reaches_its_session(server: Running, scripted: Any) -> None:
     answer = post(server, data={"session_id": "s1"}, files=text_file())
     assert (answer.status_code, answer.json()) == (200, {"status": "ok"})
-    assert scripted.uploads == [("s1", "café ")]
+    assert scripted.uploads == [("s1", "café")]
 
 
 @pytest.mark.parametrize(
@@ -189,8 +190,60 @@ def test_a_huge_upload_is_refused_before_it_is_read(server: Running) -> None:
         assert raw.recv(1000).startswith(b"HTTP/1.1 413 ")
 
 
-def test_an_upload_must_say_its_length(server: Running) -> None:
-    assert post(server, content=iter([b"a"])).status_code == 411
+def form(content: bytes) -> tuple[bytes, dict[str, str]]:
+    built = httpx.Request(
+        "POST", "http://x", data={"session_id": "s1"}, files={"file": ("a.txt", content)}
+    )
+    return built.read(), {"Content-Type": built.headers["Content-Type"]}
+
+
+@pytest.mark.parametrize(("size", "status"), [(1000, 200), (1001, 413), (10**6, 413)])
+@pytest.mark.parametrize("chunked", [False, True])
+def test_an_upload_is_read_up_to_the_limit(
+    scripted: Any, size: int, status: int, chunked: bool
+) -> None:
+    app = _application(lambda: scripted, ServerConfig(upload_bytes=1000))
+    with running(app) as server:
+        body, headers = form(b"a" * size)
+        content = (body[i : i + 500] for i in range(0, len(body), 500)) if chunked else body
+        try:
+            answer = httpx.post(f"{server.http}/api/upload", content=content, headers=headers)
+        except httpx.WriteError:
+            assert status == 413  # it hangs up on those who go on sending
+        else:
+            assert answer.status_code == status
+        assert scripted.uploads == [("s1", "a" * size)] * (status == 200)
+
+
+def test_an_upload_of_any_size_stays_off_the_disk(
+    scripted: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*arguments: Any, **keywords: Any) -> Any:
+        raise AssertionError("a file was made")
+
+    monkeypatch.setattr("tempfile.TemporaryFile", refuse)
+    with running(_application(lambda: scripted, ServerConfig(upload_bytes=3 << 20))) as server:
+        body, headers = form(b"a" * (3 << 20))
+        assert post(server, content=body, headers=headers).status_code == 200
+
+
+@pytest.mark.parametrize("content", [b"caf\xe9", "text".encode("utf-16")])
+def test_what_is_not_utf_8_is_refused_in_a_sentence(
+    server: Running, scripted: Any, content: bytes
+) -> None:
+    body, headers = form(content)
+    answer = post(server, content=body, headers=headers)
+    assert answer.status_code == 400
+    assert "not UTF-8 text: byte" in answer.json()["detail"]
+    assert scripted.uploads == []
+
+
+def test_a_form_that_is_none_is_refused(server: Running) -> None:
+    headers = {"Content-Type": "multipart/form-data; boundary=x"}
+    assert post(server, content=b"nonsense", headers=headers).status_code == 400
+    assert post(
+        server, content=b"", headers={"Content-Type": "multipart/form-data"}
+    ).is_client_error
 
 
 # --- before and without the models --------------------------------------------------------------
@@ -203,7 +256,7 @@ def test_while_the_models_are_built(scripted: Any) -> None:
         may_go_on.wait(10)
         return scripted
 
-    with running(_application(build, ()), wait=False) as server:
+    with running(_application(build, ServerConfig()), wait=False) as server:
         answer = httpx.get(server.http + "/health")
         assert (answer.status_code, answer.json()["status"]) == (503, "starting")
         assert "starting" in httpx.get(server.http + "/").text

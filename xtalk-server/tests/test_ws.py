@@ -16,6 +16,7 @@ from websockets.exceptions import ConnectionClosed
 
 from xtalk.errors import ConfigError
 from xtalk_server.app import _application
+from xtalk_server.config import ServerConfig
 from xtalk_server.testing import Running, running
 
 
@@ -122,7 +123,7 @@ def slow(scripted: Any) -> Slow:
 
 @pytest.fixture
 def starting(slow: Slow) -> Iterator[Running]:
-    with running(_application(slow.build, ()), wait=False) as server:
+    with running(_application(slow.build, ServerConfig()), wait=False) as server:
         yield server
 
 

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import anyio
 from fastapi import APIRouter, FastAPI, HTTPException, Request, WebSocket
 from fastapi.responses import HTMLResponse, JSONResponse
-from starlette.datastructures import UploadFile
 from starlette.requests import HTTPConnection
 
 from xtalk.errors import NotAvailable
@@ -21,10 +20,11 @@ from xtalk.wire import messages
 from xtalk.wire.protocol import ServerProtocol
 from xtalk_server import page, view
 from xtalk_server.backend import Backend
-from xtalk_server.config import Source
+from xtalk_server.config import ServerConfig, Source
 from xtalk_server.connections import Connections
 from xtalk_server.lobby import Waited
 from xtalk_server.origins import is_allowed
+from xtalk_server.upload import read_upload
 
 if TYPE_CHECKING:
     from xtalk.api import Xtalk
@@ -35,7 +35,6 @@ __all__ = ["create_app"]
 log = logging.getLogger(__name__)
 router = APIRouter()
 
-UPLOAD_LIMIT = 10 * 1024 * 1024
 PLUGINS_END_S = 5.0
 VERSION = version("xtalk-server")
 
@@ -56,11 +55,13 @@ def create_app(
         source = Source.find(source)
     if isinstance(source, Source):
         _list_plugins(source.plugins)
-        build, origins = source.build, source.server.allowed_origins
+        build, server = source.build, source.server
     else:
         xtalk = source
-        build, origins = lambda: xtalk, []
-    return _application(build, origins if allowed_origins is None else allowed_origins)
+        build, server = lambda: xtalk, ServerConfig()
+    if allowed_origins is not None:
+        server = server.model_copy(update={"allowed_origins": list(allowed_origins)})
+    return _application(build, server)
 
 
 def _list_plugins(plugins: Plugins) -> None:
@@ -74,11 +75,12 @@ def _list_plugins(plugins: Plugins) -> None:
             log.info("plugin %s: %s", name, models or "; ".join(row.notes) or ", ".join(row.hooks))
 
 
-def _application(build: Callable[[], Xtalk], allowed_origins: Collection[str]) -> FastAPI:
+def _application(build: Callable[[], Xtalk], server: ServerConfig) -> FastAPI:
     # FastAPI's pages of documentation load scripts from elsewhere.
     app = FastAPI(title="xtalk", version=VERSION, lifespan=_lifespan, docs_url=None, redoc_url=None)
     app.state.backend = Backend(build)
-    app.state.allowed_origins = frozenset(allowed_origins)
+    app.state.allowed_origins = frozenset(server.allowed_origins)
+    app.state.upload_limit = server.upload_bytes
     app.state.connections = Connections()
     app.include_router(router)
     return app
@@ -187,21 +189,14 @@ async def plugins(request: Request) -> dict[str, Any]:
 async def upload(request: Request) -> dict[str, str]:
     """Give a text file to a session: multipart with `session_id` and `file`.
 
-    400 for what is not text, 403 for a foreign page, 404 for a session that is not there,
-    411 and 413 for a body without a length and over 10 MiB, 422 for a missing field, 501 without
-    retrieval.
+    Answers before the text can be searched. 400 for what is no UTF-8 text, 403 for a foreign
+    page, 404 for a session that is not there, 413 over `server.upload_bytes`, 422 for a missing
+    field, 501 where sessions keep no texts.
     """
     xtalk = _xtalk(request)
     if not _may_connect(request):
         raise HTTPException(403, "This page may not upload: see server.allowed_origins.")
-    _check_length(request)
-    async with request.form() as form:
-        session_id, file = form.get("session_id"), form.get("file")
-        if not isinstance(session_id, str) or not isinstance(file, UploadFile):
-            raise HTTPException(422, "The form needs the fields session_id and file.")
-        if file.content_type and not file.content_type.startswith("text/"):
-            raise HTTPException(400, "Only text files are supported.")
-        text = (await file.read()).decode("utf-8", errors="ignore")
+    session_id, text = await read_upload(request, request.app.state.upload_limit)
     try:
         await xtalk.embed_text(session_id, text)
     except NotAvailable as error:
@@ -209,14 +204,6 @@ async def upload(request: Request) -> dict[str, str]:
     except ValueError:
         raise HTTPException(404, "There is no such session.") from None
     return {"status": "ok"}
-
-
-def _check_length(request: Request) -> None:
-    length = request.headers.get("content-length")
-    if length is None:
-        raise HTTPException(411, "The request needs a Content-Length.")
-    if int(length) > UPLOAD_LIMIT:
-        raise HTTPException(413, f"A file may have at most {UPLOAD_LIMIT >> 20} MiB.")
 
 
 @router.get("/", response_class=HTMLResponse)

@@ -35,6 +35,7 @@ class ServerConfig(BaseModel):
     allowed_origins: Annotated[
         list[str], Field(description='web pages that may connect, "https://example.org" or "*"')
     ] = []
+    upload_bytes: Annotated[int, Field(gt=0, description="largest text file")] = 1024 * 1024
     ssl_certfile: str | None = None
     ssl_keyfile: str | None = None
 

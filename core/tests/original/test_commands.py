@@ -8,7 +8,7 @@ import anyio
 import pytest
 
 from xtalk import Manager, events
-from xtalk.managers.agent import LLMAgentManager
+from xtalk.serving.module_types import LLMAgentManager, TurnTakingManager
 from xtalk.testing.fakes import ScriptedAgent, ScriptedASR, ScriptedTTS, tone
 from xtalk.wire import messages as m
 
@@ -276,3 +276,65 @@ def test_a_change_that_fails_is_not_confirmed(
             assert not {"voice_changed", "emotion_changed"} & set(call.actions())
 
     run(main)
+
+
+class Radio(Manager):
+    """Turn taking of one's own: whoever presses a button speaks, and is always answered."""
+
+    def __init__(self, event_bus: Any, session_id: str) -> None:
+        self.event_bus = event_bus
+        self.session_id = session_id
+
+    @Manager.event_handler(events.VADSpeechStart)
+    async def pressed(self, event: Any) -> None:
+        for request in (events.TurnLLMAgentStopRequested, events.TurnASRStartRequested):
+            await self.event_bus.publish(request(session_id=self.session_id))
+
+    @Manager.event_handler(events.VADSpeechEnd)
+    async def released(self, event: Any) -> None:
+        await self.event_bus.publish(events.TurnASREndRequested(session_id=self.session_id))
+
+    @Manager.event_handler(events.TranscriptReady)
+    async def understood(self, event: Any) -> None:
+        if event.transcript is None or not event.transcript.final:
+            return
+        text = event.transcript.text
+        await self.event_bus.publish(events.ASRResultFinal(session_id=self.session_id, text=text))
+        await self.event_bus.publish(
+            events.TurnLLMAgentStartRequested(session_id=self.session_id, text=text)
+        )
+
+    async def shutdown(self) -> None:
+        pass
+
+
+def test_turn_taking_of_ones_own_replaces_ours(dial: Any, run: Any, service: Any) -> None:
+    agent = ScriptedAgent(LONG)
+    built = service(llm_agent=agent, asr=ScriptedASR(["over", "and out", "hello"]))
+    built.unregister_manager(TurnTakingManager)
+    built.register_manager(Radio)
+
+    async def main() -> None:
+        async with dial(built, pauses_itself=False) as call:
+            await call.turn()
+            await anyio.sleep(1)
+            await call.say()
+            await call.client.until(lambda: len(call.client.received(m.StartTts)) == 2)
+            await anyio.sleep(0.5)
+            before = len(call.client.timeline)
+            await call.say()  # over the reply, which falls silent at the button
+            assert call.client.received(m.StopTts, after=before)
+            await call.client.wait_until_heard(after=before)
+            assert [f.text for f in call.client.received(m.FinishAsr)] == [
+                "over",
+                "and out",
+                "hello",
+            ]
+            assert call.actions().count("tts_finished") == 2
+
+    run(main)
+    assert [(r.user, r.outcome) for r in agent.records] == [
+        ("over", "done"),
+        ("and out", "interrupted"),
+        ("hello", "done"),
+    ]

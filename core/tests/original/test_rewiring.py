@@ -468,3 +468,23 @@ def test_events_of_ones_own_may_hold_lists_and_have_their_own_copies() -> None:
     first.seen.append(1)
     assert (second.seen, first.TYPE, first.event_type) == ([], "my.noticed", "my.noticed")
     assert create_event_class(name="PlainThing", fields={"n": 0}).TYPE == "plainthing"
+
+
+def test_a_gateway_of_ones_own_takes_the_place_of_ours(dial: Any, run: Any, service: Any) -> None:
+    class Shouting(OutputGateway):
+        @Manager.event_handler(events.LLMAgentResponseFinish, priority=4)
+        async def _on_response_finish(self, event: Any) -> None:
+            data = {"text": event.text.upper(), "turn_id": event.turn_id}
+            await self.send_signal({"action": "finish_resp", "data": data})
+
+    built = service()
+    built.register_manager(Shouting)
+
+    async def main() -> None:
+        async with dial(built) as call:
+            await call.turn()
+            finished = [f.text for f in call.client.received(m.FinishResp)]
+            assert finished == ["HELLO. HOW ARE YOU?"]
+            assert call.actions().count("start_tts") == 1
+
+    run(main)

@@ -5,18 +5,18 @@ from __future__ import annotations
 import asyncio
 import json
 import wave
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import anyio
 import pytest
-from sphinx import COMMANDS, Make
 from xtalk_asr_pocketsphinx.asr import PocketSphinx
 
 from xtalk.audio import RATE_IN, AudioFrame, resample, silence
 from xtalk.speech.interfaces import Transcript
 from xtalk.testing.recordings import TEXTS, recording
 
+Make = Callable[..., PocketSphinx]
 PEOPLE = Path(__file__).parents[4] / "shared" / "speech"
 
 
@@ -124,15 +124,15 @@ def test_long_foreign_speech_has_partials_before_it_ends(make: Make) -> None:
     assert set(heard[-1].split()) & set(said)
 
 
-def test_the_agents_grammar_is_taken_unless_there_is_one(make: Make) -> None:
+def test_the_agents_grammar_is_taken_unless_there_is_one(make: Make, commands: str) -> None:
     recogniser = make(grammar=None, language_model=False)
     recogniser.open()
     pcm = recording("what-time-is-it").pcm
     assert recogniser.recognize(pcm) == ""
-    recogniser.set_grammar(COMMANDS)
+    recogniser.set_grammar(commands)
     assert recogniser.recognize(pcm) == "what time is it"
     mine = make(phrases=["hello there"], grammar=None, language_model=False)
-    mine.set_grammar(COMMANDS)
+    mine.set_grammar(commands)
     assert mine.recognize(pcm) == ""
 
 

@@ -8,18 +8,19 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
 from pathlib import Path
 
 import pytest
-from sphinx import Make, workers
 from xtalk_asr_pocketsphinx.asr import PocketSphinx
 
 from xtalk.audio import RATE_IN, AudioFrame
 from xtalk.errors import ModelError, ModelTimeout
 from xtalk.testing.recordings import recording
 
+Make = Callable[..., PocketSphinx]
+Workers = Callable[[], list[int]]
 SPEECH = recording("what-time-is-it").pcm
 
 
@@ -33,23 +34,23 @@ async def understand(recogniser: PocketSphinx, pcm: bytes = SPEECH) -> str:
     return [each async for each in recogniser.transcribe(frames(pcm))][-1].text
 
 
-def own_worker(recogniser: PocketSphinx) -> int:
+def own_worker(recogniser: PocketSphinx, workers: Workers) -> int:
     """The process of this session: the youngest, as no other has come since."""
     recogniser.recognize(SPEECH)
     return max(workers())
 
 
-def test_a_worker_that_dies_between_segments_is_replaced(make: Make) -> None:
+def test_a_worker_that_dies_between_segments_is_replaced(make: Make, workers: Workers) -> None:
     recogniser = make()
-    os.kill(own_worker(recogniser), signal.SIGKILL)
+    os.kill(own_worker(recogniser, workers), signal.SIGKILL)
     while len(workers()) > 1:
         time.sleep(0.001)
     assert recogniser.recognize(SPEECH) == "what time is it"
 
 
-def test_a_worker_that_dies_costs_its_segment_only(make: Make) -> None:
+def test_a_worker_that_dies_costs_its_segment_only(make: Make, workers: Workers) -> None:
     recogniser = make()
-    pid = own_worker(recogniser)
+    pid = own_worker(recogniser, workers)
 
     async def cut_short() -> AsyncIterator[AudioFrame]:
         async for frame in frames():
@@ -65,7 +66,7 @@ def test_a_worker_that_dies_costs_its_segment_only(make: Make) -> None:
     assert asyncio.run(run()) == "what time is it"
 
 
-def test_a_server_that_dies_is_replaced(make: Make) -> None:
+def test_a_server_that_dies_is_replaced(make: Make, workers: Workers) -> None:
     recogniser = make()
     recogniser.recognize(SPEECH)
     os.kill(min(workers()), signal.SIGKILL)
@@ -75,10 +76,12 @@ def test_a_server_that_dies_is_replaced(make: Make) -> None:
     assert recogniser.recognize(SPEECH) == "what time is it"
 
 
-def test_a_stalled_worker_blocks_neither_the_loop_nor_the_others(make: Make) -> None:
+def test_a_stalled_worker_blocks_neither_the_loop_nor_the_others(
+    make: Make, workers: Workers
+) -> None:
     stalled = make(timeout_s=5.0)
     other = make(stalled)
-    os.kill(own_worker(stalled), signal.SIGSTOP)
+    os.kill(own_worker(stalled, workers), signal.SIGSTOP)
 
     async def run() -> None:
         longest = 0.0
@@ -103,9 +106,9 @@ def test_a_stalled_worker_blocks_neither_the_loop_nor_the_others(make: Make) -> 
     asyncio.run(run())
 
 
-def test_a_stopped_worker_is_gone_after_the_close(make: Make) -> None:
+def test_a_stopped_worker_is_gone_after_the_close(make: Make, workers: Workers) -> None:
     recogniser = make()
-    os.kill(own_worker(recogniser), signal.SIGSTOP)
+    os.kill(own_worker(recogniser, workers), signal.SIGSTOP)
     recogniser.close()
     assert workers() == []
 
@@ -127,7 +130,7 @@ def test_given_up_half_way(make: Make) -> None:
     asyncio.run(run())
 
 
-def test_eight_at_once_share_one_server(make: Make) -> None:
+def test_eight_at_once_share_one_server(make: Make, workers: Workers) -> None:
     first = make()
     sessions = [first, *(make(first) for _ in range(7))]
 
@@ -148,7 +151,7 @@ def test_the_language_model_takes_turns(make: Make) -> None:
     assert asyncio.run(run()) == ["what time is it"] * 3
 
 
-def test_the_last_to_close_ends_all(make: Make) -> None:
+def test_the_last_to_close_ends_all(make: Make, workers: Workers) -> None:
     first = make()
     second = make(first)
     for recogniser in (first, second):
@@ -162,7 +165,7 @@ def test_the_last_to_close_ends_all(make: Make) -> None:
     assert second.recognize(SPEECH) == "what time is it"
 
 
-def test_one_that_is_forgotten_leaves_no_process() -> None:
+def test_one_that_is_forgotten_leaves_no_process(workers: Workers) -> None:
     PocketSphinx(phrases=["what time is it"]).recognize(SPEECH)
     assert workers() == []
 

@@ -165,8 +165,12 @@ class LLMAgentManager(Manager):
             async for part in parts:
                 yield part
 
+    def _is_live(self, turn: Turn) -> bool:
+        """Not stopped, nor failed on the voice's side, though its scope may still run."""
+        return turn is self._turn and turn.running
+
     def _take(self, turn: Turn, part: ReplyPart) -> None:
-        if turn is not self._turn:
+        if not self._is_live(turn):
             return
         if not self._started:
             self._started = True
@@ -199,7 +203,7 @@ class LLMAgentManager(Manager):
         )
 
     def _text_over(self, turn: Turn) -> None:
-        if turn is not self._turn:
+        if not self._is_live(turn):
             return
         self._finish(turn)
         # Also when nothing was said: the voice then reports that the reply is over.
@@ -208,7 +212,7 @@ class LLMAgentManager(Manager):
         self._post(events.ReplyTextOver(turn_id=turn.id, text=turn.reply))
 
     def _fail(self, turn: Turn, error: Exception) -> None:
-        if turn is not self._turn:
+        if not self._is_live(turn):
             return
         turn.outcome = "failed"
         self._post(

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import anyio
 
 from xtalk.bus import Manager, Override
-from xtalk.calls import close_model
+from xtalk.calls import close_model, open_model
 from xtalk.events import BaseEvent
 from xtalk.limiter import SessionLimiter
 from xtalk.managers.agent import LLMAgentManager
@@ -218,6 +218,10 @@ class Host:
             if not self.sessions and self._empty is not None:
                 self._empty.set()
 
+    def _prototypes(self) -> list[object]:
+        others = [m for group in self.service.alternatives.values() for m in group.values()]
+        return list({id(m): m for m in [*models_of(self.service.pipeline), *others]}.values())
+
     async def shutdown(self, code: int = 1001, reason: str = "the server is going down") -> None:
         """End every session; returns when they have ended, after 10 s at the latest."""
         self._empty = anyio.Event()
@@ -229,15 +233,22 @@ class Host:
 
     @asynccontextmanager
     async def lifespan(self, xtalk: object) -> AsyncIterator[None]:
-        """The life of the process: the plugins' contexts, the models that sessions share."""
-        shared = models_of(self.service.pipeline)
+        """The life of the process: the plugins' contexts, and the models that sessions copy.
+
+        Those are open as long, so that what they share (a worker, a pool of connections) is warm.
+        """
         async with AsyncExitStack() as stack:
             if self.plugins is not None:
                 for _, context in self.plugins.call("xtalk_lifespan", xtalk=xtalk):
                     if context is not None:
                         await stack.enter_async_context(context)
-            for model in shared:
+            for model in self._prototypes():
                 stack.push_async_callback(close_model, model)
+                try:
+                    await open_model(model)
+                except Exception:
+                    # It may work by the time a session asks for it, which is told if it does not.
+                    log.exception("%s could not be opened", type(model).__name__)
             try:
                 yield
             finally:

@@ -148,7 +148,7 @@ class Session:
         self._manager_classes = list(manager_classes)
         self._plugins = plugins
         self._tasks: TaskGroup | None = None
-        self._reading: anyio.CancelScope | None = None
+        self._talking = anyio.CancelScope()
         self._outbox: list[str | bytes] = []
         self._outbox_bytes = 0
         self._wake: asyncio.Future[None] | None = None
@@ -178,9 +178,9 @@ class Session:
                 self._tasks = tasks
                 tasks.start_soon(self._write)
                 try:
-                    await self._open()
-                    self.ready.set()
-                    with anyio.CancelScope() as self._reading:
+                    with self._talking:
+                        await self._open()
+                        self.ready.set()
                         for item in first:
                             self._receive(item)
                         await self._read()
@@ -197,8 +197,7 @@ class Session:
     def close(self, code: int = 1000, reason: str = "") -> None:
         """End the session; `run` returns soon."""
         self._close = (code, reason)
-        if self._reading is not None:
-            self._reading.cancel()
+        self._talking.cancel()
 
     async def _open(self) -> None:
         self._opened = self._own_models()

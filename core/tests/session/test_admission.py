@@ -160,3 +160,24 @@ def test_going_down_ends_every_session() -> None:
             assert {caller.closed and caller.closed[0] for caller in callers} == {1001}
 
     virtual_time.run(main())
+
+
+def test_going_down_ends_a_session_that_is_still_opening() -> None:
+    class Slow(ScriptedASR):
+        async def open(self) -> None:
+            await anyio.sleep(100)
+
+        def clone(self) -> Slow:
+            return Slow()
+
+    async def main() -> None:
+        pipeline = DefaultPipeline(asr=Slow(), llm_agent=ScriptedAgent(), tts=ScriptedTTS())
+        hall, caller = Host(DefaultService(pipeline=pipeline)), MemoryTransport()
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(hall.connect, caller)
+            await anyio.sleep(1)
+            await hall.shutdown()
+            assert caller.closed == (1001, "the server is going down")
+            assert anyio.current_time() < 1010
+
+    virtual_time.run(main())

@@ -37,6 +37,9 @@ class AgentInput(dict[str, Any]):
     the wall-clock time of the turn, with its zone; agents take the time from here. `ages` says
     how many seconds ago each thing in the context was noted.
 
+    `speculative`: perhaps the user has not said all. Nobody hears the reply until it is certain,
+    and no part is asked for behind a ToolCall with effects, so yield a call before it runs.
+
     `event` is "" for what the user said. For "document_ready" `text` tells the agent what has
     happened, and it shall say so in its own words.
     """
@@ -50,12 +53,14 @@ class AgentInput(dict[str, Any]):
         now: datetime | None = None,
         ages: Mapping[str, float] | None = None,
         event: str = "",
+        speculative: bool = False,
     ) -> None:
         super().__init__(content=text, context={} if context is None else context)
         self["turn_id"] = turn_id
         self["now"] = now
         self["ages"] = dict(ages or {})
         self["event"] = event
+        self["speculative"] = speculative
 
     @property
     def text(self) -> str:
@@ -78,6 +83,10 @@ class AgentInput(dict[str, Any]):
     @property
     def event(self) -> str:
         return str(self["event"])
+
+    @property
+    def speculative(self) -> bool:
+        return bool(self["speculative"])
 
     @property
     def speaker(self) -> str | None:

@@ -29,6 +29,7 @@ from xtalk.events import (
     Decision,
     ReplyAudioReady,
     ReplyOver,
+    SpeechCandidate,
     TranscriptReady,
     TTSChunkGenerated,
     TTSFinished,
@@ -40,8 +41,10 @@ from xtalk.events import (
     TurnASREndRequested,
     TurnASRResetRequested,
     TurnASRStartRequested,
+    TurnLLMAgentDiscardRequested,
     TurnLLMAgentPauseRequested,
     TurnLLMAgentResumeRequested,
+    TurnLLMAgentSpeculateRequested,
     TurnLLMAgentStartRequested,
     TurnLLMAgentStopRequested,
     TurnTTSPauseRequested,
@@ -163,6 +166,8 @@ class DialogueConfig:
     early_words: int = 3
     early_voiced_s: float = 0.8
     hold_words: int = 2
+    speculate: bool = False
+    guesses: int = 2  # speculations for each end that the detector thinks it hears
 
 
 @dataclass(slots=True)
@@ -176,6 +181,7 @@ class _Speech:
     shown: bool = False  # the client was shown some of it
     answered: bool = False  # accepted early: the reply is stopped already
     decodes: int = 0  # finals that are still to come
+    guesses: int = 0  # speculations that this segment may still begin
     timers: dict[str, float] = field(default_factory=dict)
 
     @property
@@ -202,6 +208,7 @@ class Dialogue:
         self.reply: Reply = "idle"
         self.turn_id = 0  # n, of the last turn; the segment is m = n + 1
         self.held: str | None = None
+        self.shadow: str | None = None  # what the agent answers already, unheard
         self.susp = self.ctx = self.ruined = False
         self.rtt = config.rtt_s
         self._judge = judge
@@ -218,6 +225,7 @@ class Dialogue:
         self._on: dict[str, Callable[[Any, float], list[BaseEvent]]] = {
             VADSpeechStart.TYPE: self._start,
             VADSpeechEnd.TYPE: self._end,
+            SpeechCandidate.TYPE: self._candidate,
             TurnASRStartRequested.TYPE: self._listen,
             TurnASREndRequested.TYPE: self._listened,
             TurnASRResetRequested.TYPE: self._forget,
@@ -404,7 +412,41 @@ class Dialogue:
             self._speech.timers.pop(name, None)
         self._speech.timers["decode"] = now + self.config.decode_s
         self._speech.decodes += 1
-        return [TurnASREndRequested(turn_id=self._m)]
+        self._speech.guesses = max(self._speech.guesses, 1)
+        return [TurnASREndRequested(turn_id=self._m), *self._guess()]
+
+    # --- row 4: the agent begins before the words are certain ---------------------------------
+
+    def _candidate(self, event: SpeechCandidate, now: float) -> list[BaseEvent]:
+        if self.segment == "none":
+            return []
+        self._speech.guesses = self.config.guesses
+        return self._guess()
+
+    def _guess(self) -> list[BaseEvent]:
+        """Answer what was understood so far, as if it were all; it must not have sounded yet.
+
+        A recogniser lags, so the words may change behind the end that the detector hears: one
+        guess more, and then it was no end.
+        """
+        speech, text = self._speech, _join(self.held or "", self._speech.text)
+        if not self.config.speculate or self.reply != "idle" or _same(self.shadow, text):
+            return []
+        out = self._discard("other words")
+        if speech.guesses and self._verdict(speech.text, None).kind == "complete":
+            speech.guesses -= 1
+            self.shadow = text
+            guess = Verdict(kind="complete", reason="candidate")
+            out.append(self._decide("4", "speculate", guess))
+            out.append(TurnLLMAgentSpeculateRequested(text=text, turn_id=self._m))
+        return out
+
+    def _discard(self, reason: str) -> list[BaseEvent]:
+        if self.shadow is None:
+            return []
+        self.shadow = None
+        decision = self._decide("4", "discard", Verdict(kind="reject", reason=reason))
+        return [decision, TurnLLMAgentDiscardRequested(turn_id=self._m, reason=reason)]
 
     # --- rows 3 and 6: what was said --------------------------------------------------------
 
@@ -427,12 +469,13 @@ class Dialogue:
         speech.partial = text
         if self.reply == "think":  # 3a: the page would replace the accepted bubble with it
             return []
+        guess = self._guess()
         if self.holding and _length(speech.text) < self.config.hold_words:
-            return []
+            return guess
         out = self._accept_early(now) if self.sounding else []
         if self.sounding:
             return []
-        return [*out, self._show()]
+        return [*out, self._show(), *guess]
 
     def _show(self) -> BaseEvent:
         self._speech.shown = True
@@ -509,9 +552,13 @@ class Dialogue:
     def _answer(self, text: str) -> list[BaseEvent]:
         """Row 6c, and 9: the turn begins."""
         self.held, self._hold_until = None, None
+        speculated = _same(self.shadow, text)
+        out = [] if speculated else self._discard("other words")
+        self.shadow = None
         return [
+            *out,
             ASRResultFinal(text=text, display_text=text, turn_id=self._m),
-            self._begin_turn(TurnLLMAgentStartRequested(text=text)),
+            self._begin_turn(TurnLLMAgentStartRequested(text=text, speculated=speculated)),
         ]
 
     def _begin_turn(self, request: TurnLLMAgentStartRequested) -> BaseEvent:
@@ -525,7 +572,8 @@ class Dialogue:
         wait = self.config.hold_s if verdict.wait_ms is None else verdict.wait_ms / 1000
         wait = min(max(wait, self.config.hold_min_s), self.config.hold_max_s)
         self.held, self._hold_until = text, now + wait
-        return [self._decide("6d", "wait for more", verdict, wait_s=wait), self._show_held()]
+        decision = self._decide("6d", "wait for more", verdict, wait_s=wait)
+        return [*self._discard("incomplete"), decision, self._show_held()]
 
     def _show_held(self) -> BaseEvent:
         text = self.held or ""
@@ -540,6 +588,7 @@ class Dialogue:
             out.append(TurnASRResetRequested(turn_id=self._m))
         if speech.answered:  # the last partial is the text
             return out + self._accept(speech.text, Verdict(kind="complete", reason=reason), now)
+        out += self._discard("rejected")
         self.segment = "none"
         speech.timers.clear()
         phase = "hold" if self.holding else self.reply
@@ -648,7 +697,7 @@ class Dialogue:
         self._queue.clear()
         self.susp = self.ctx = self.ruined = False
         self.held, self._hold_until = None, None
-        out: list[BaseEvent] = []
+        out = self._discard("conversation ended")
         if self.segment != "none":
             self.segment = "none"
             self._speech.timers.clear()
@@ -715,6 +764,11 @@ class Dialogue:
 
 def _accepts(verdict: Verdict | EndOfTurn) -> bool:
     return verdict.kind in ("complete", "incomplete", "wait")
+
+
+def _same(before: str | None, after: str) -> bool:
+    """Whether the words are the same, up to case and punctuation."""
+    return before is not None and words_of(before) == words_of(after)
 
 
 def _length(text: str) -> int:

@@ -305,11 +305,107 @@ def test_row_3c_so_do_0_8_seconds_of_speech_but_not_of_backchannel() -> None:
     assert talk.sent == ["stop_tts", "update_asr stop"]
 
 
-def test_row_4_a_candidate_end_sends_nothing() -> None:
-    talk = Talk(server_vad=True)
+def guessing(text: str = "turn left", **config: object) -> Talk:
+    """Somebody said this, and is silent for 120 ms."""
+    talk = Talk(server_vad=True, **{"speculate": True, **config})
     talk.mark(source="server")
+    talk.say(text)
     talk.post(ev.SpeechCandidate(silence_ms=120))
-    assert talk.sent == [] and talk.state[0] == "open"
+    talk.sent.clear()
+    return talk
+
+
+def test_row_4_a_candidate_end_sends_nothing() -> None:
+    talk = guessing()
+    assert talk.sent == [] and talk.state == ("open", "idle", False)
+    guess = talk.command(ev.TurnLLMAgentSpeculateRequested)
+    assert (guess.text, guess.turn_id) == ("turn left", 1)
+
+
+def test_row_4_speculation_is_off_unless_it_is_turned_on() -> None:
+    talk = guessing(speculate=False)
+    talk.mark(False, source="server")
+    talk.say("turn left", final=True)
+    assert talk.command(ev.TurnLLMAgentSpeculateRequested) is None
+    assert not talk.command(ev.TurnLLMAgentStartRequested).speculated
+
+
+@pytest.mark.parametrize("final", ["turn left", "Turn left!", "turn, LEFT."])
+def test_row_6c_the_same_words_promote_it(final: str) -> None:
+    talk = guessing()
+    talk.mark(False, source="server")
+    talk.say(final, final=True)
+    start = talk.command(ev.TurnLLMAgentStartRequested)
+    assert (start.text, start.turn_id, start.speculated) == (final, 1, True)
+    assert talk.command(ev.TurnLLMAgentDiscardRequested) is None
+    assert talk.command(ev.TurnLLMAgentSpeculateRequested) is not None, "once"
+
+
+@pytest.mark.parametrize("final", ["turn right", "turn left now", "turn", "turnleft"])
+def test_row_6c_other_words_discard_it(final: str) -> None:
+    talk = guessing()
+    talk.mark(False, source="server")
+    talk.say(final, final=True)
+    assert not talk.command(ev.TurnLLMAgentStartRequested).speculated
+    assert talk.command(ev.TurnLLMAgentDiscardRequested).reason == "other words"
+
+
+def test_row_4_a_late_partial_is_a_second_guess_and_the_last() -> None:
+    talk = guessing()
+    talk.clear()
+    talk.say("turn left now")
+    assert [type(event).__name__ for event in talk.asked] == [
+        "TurnLLMAgentDiscardRequested",
+        "TurnLLMAgentSpeculateRequested",
+    ]
+    talk.clear()
+    talk.say("turn left now please")
+    assert [type(event).__name__ for event in talk.asked] == ["TurnLLMAgentDiscardRequested"]
+    talk.clear()
+    talk.say("turn left now please and")
+    assert talk.asked == []
+
+
+def test_row_4_the_end_of_a_segment_is_a_candidate_too() -> None:
+    talk = Talk(speculate=True)
+    talk.mark()
+    talk.say("turn left")
+    assert talk.command(ev.TurnLLMAgentSpeculateRequested) is None
+    talk.mark(False)
+    assert talk.command(ev.TurnLLMAgentSpeculateRequested).text == "turn left"
+
+
+def test_row_4_nothing_is_speculated_while_a_reply_lives() -> None:
+    for talk in (
+        Talk(speculate=True, server_vad=True).thinking(source="server"),
+        Talk(speculate=True, server_vad=True).talking(source="server"),
+    ):
+        talk.mark(source="server")
+        talk.say("turn left")
+        talk.post(ev.SpeechCandidate(silence_ms=120))
+        assert talk.command(ev.TurnLLMAgentSpeculateRequested) is None
+
+
+@pytest.mark.parametrize("how", ["cough", "half", "gone"])
+def test_row_4_whatever_ends_the_segment_otherwise_discards_it(how: str) -> None:
+    talk = guessing()
+    if how == "gone":
+        talk.post(ev.ConversationEnded())
+    else:
+        talk.mark(False, source="server")
+        talk.say("" if how == "cough" else "turn left", final=True, tag="<incomplete>")
+    assert talk.command(ev.TurnLLMAgentDiscardRequested) is not None
+    assert talk.dialogue.shadow is None
+
+
+def test_row_4_both_halves_of_a_sentence_are_speculated_on() -> None:
+    talk = Talk(speculate=True)
+    talk.utter("turn", tag="<incomplete>")
+    talk.clear()
+    talk.mark()
+    talk.say("left")
+    talk.mark(False)
+    assert talk.command(ev.TurnLLMAgentSpeculateRequested).text == "turn left"
 
 
 # --- row 5: the end -----------------------------------------------------------------------------

@@ -22,12 +22,13 @@ from xtalk.bus import EventBus, Manager
 from xtalk.calls import respond
 from xtalk.errors import ModelError
 from xtalk.pipeline import Pipeline
+from xtalk.speculation import Speculation, can_speculate
 from xtalk.speech.interfaces import SpeechChunk
 from xtalk.stages import Respond
 from xtalk.turn import Turn
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, AsyncIterator
 
     from xtalk.session import Session
 
@@ -68,6 +69,9 @@ class LLMAgentManager(Manager):
         self._respond: Respond = session.wrapped("respond", self._ask)
         self._turn: Turn | None = None
         self._unrecorded: dict[int, Turn] = {}
+        self._ahead: Speculation | None = None
+        self._promoted: Speculation | None = None
+        self.discarded = 0  # speculations that were in vain
         self._paused = False
         self._held: list[events.BaseEvent] = []
         self._started = self._shown = self._finished = False
@@ -87,6 +91,10 @@ class LLMAgentManager(Manager):
             turn_id = 1 + max([0, *self._unrecorded, *(r.turn_id for r in self._records)])
             event.turn_id = turn_id
         self._stop_turn()
+        if event.speculated:
+            self._promoted, self._ahead = self._ahead, None
+        else:
+            self._drop()
         turn = self._turn = self._session.new_turn(turn_id, event.text)
         turn.event = event.event
         self._unrecorded[turn_id] = turn
@@ -96,12 +104,59 @@ class LLMAgentManager(Manager):
         around = self._session.around_turn(turn)
         self._session.spawn(turn.run, lambda: self._think(turn, event), around)
 
+    @on(events.TurnLLMAgentSpeculateRequested, 98)
+    def _speculate(self, event: events.TurnLLMAgentSpeculateRequested) -> None:
+        self._drop()
+        agent = None if self._guard is None else self._guard.model
+        if agent is None or not can_speculate(agent):
+            return
+        context = dict(self._pipeline.context)
+        ahead = self._ahead = Speculation(event.text, context, agent)
+        agent_input = self._input(event.text, event.turn_id, context, speculative=True)
+        self._session.spawn(ahead.run, self._respond(agent_input))
+
+    @on(events.TurnLLMAgentDiscardRequested, 98)
+    def _discard(self, event: events.TurnLLMAgentDiscardRequested) -> None:
+        self._drop()
+
+    def _drop(self) -> None:
+        ahead, self._ahead = self._ahead, None
+        if ahead is not None:
+            self._waste(ahead)
+
+    def _waste(self, ahead: Speculation) -> None:
+        self.discarded += 1
+        ahead.discard()
+
+    def _usable(self, turn_id: int) -> Speculation | None:
+        """What was speculated on these words, if the agent would be told the same now."""
+        ahead = self._promoted
+        if ahead is None or self._guard is None:
+            return None
+        if ahead.failed:
+            why = "the agent failed"
+        elif ahead.agent is not self._guard.model:
+            why = "another agent"
+        elif ahead.context != self._pipeline.context:
+            why = "other context"
+        else:
+            return ahead
+        self._promoted = None
+        self._waste(ahead)
+        self._post(
+            events.Decision(rule="4", outcome="discard", evidence={"reason": why}, turn_id=turn_id)
+        )
+        return None
+
     @on(events.TurnLLMAgentStopRequested, 95)
     def _stop(self, event: events.TurnLLMAgentStopRequested) -> None:
         self._stop_turn()
 
     def _stop_turn(self) -> None:
         turn, self._turn = self._turn, None
+        promoted, self._promoted = self._promoted, None
+        if promoted is not None:
+            promoted.discard()
         self._cancel_timer()
         self._held.clear()
         self._paused = False
@@ -132,18 +187,10 @@ class LLMAgentManager(Manager):
             self._text_over(turn)
             return
         await self._wait_for_others()
-        clock = self._session.clock
-        now = clock.now()
-        agent_input = AgentInput(
-            request.text,
-            context=self._pipeline.context,
-            turn_id=turn.id,
-            now=clock.wall(),
-            ages={name: now - at for name, at in self._session.noted.items()},
-            event=request.event,
-        )
+        ahead = self._usable(turn.id)
+        reply = ahead.parts() if ahead is not None else self._asked(turn, request)
         try:
-            async with aclosing(self._respond(agent_input)) as parts:  # type: ignore[type-var]
+            async with aclosing(reply) as parts:  # type: ignore[type-var]
                 async for part in parts:
                     self._take(turn, part)
         except Exception as error:
@@ -151,6 +198,20 @@ class LLMAgentManager(Manager):
             self._fail(turn, error)
             return
         self._text_over(turn)
+
+    def _asked(
+        self, turn: Turn, request: events.TurnLLMAgentStartRequested
+    ) -> AsyncIterator[ReplyPart]:
+        context = self._pipeline.context
+        return self._respond(self._input(request.text, turn.id, context, event=request.event))
+
+    def _input(self, text: str, turn_id: int, context: dict[str, Any], **more: Any) -> AgentInput:
+        clock = self._session.clock
+        now = clock.now()
+        ages = {name: now - at for name, at in self._session.noted.items()}
+        return AgentInput(
+            text, context=context, turn_id=turn_id, now=clock.wall(), ages=ages, **more
+        )
 
     async def _wait_for_others(self) -> None:
         """Let the answer know what is about to be known, as who spoke: but not for long."""
@@ -355,4 +416,5 @@ class LLMAgentManager(Manager):
         return fresh
 
     async def shutdown(self) -> None:
+        self._drop()
         self._stop_turn()

@@ -186,3 +186,49 @@ class CodedTTS(TTS):
             reply.samples += size
             left -= size
             number += 1
+
+
+# --- the same by the smallest recipes: blocking calls in threads ----------------------------------
+
+
+class SmallASR(CodedASR):
+    """Only `recognize`, `reset` and `clone`."""
+
+    transcribe = ASR.transcribe
+
+    def clone(self) -> SmallASR:
+        return SmallASR()
+
+
+class SmallAgent(CodedAgent):
+    """Only `generate` and `clone`; it thinks no time."""
+
+    async_generate_stream = Agent.async_generate_stream
+
+    def generate(self, input: Any) -> str:
+        reply = self.book.latest = Reply(input["turn_id"])
+        self.book.replies[reply.turn_id] = reply
+        for part in self.script(reply.turn_id):
+            if isinstance(part, Exception):
+                raise part
+            reply.text += part if isinstance(part, str) else ""
+        return reply.text
+
+    def clone(self) -> SmallAgent:
+        return self
+
+
+class SmallTTS(CodedTTS):
+    """Only `synthesize` and `clone`."""
+
+    async_synthesize_stream = TTS.async_synthesize_stream
+
+    def synthesize(self, text: str) -> bytes:
+        reply = self.book.latest
+        first, samples = reply.samples, int(len(text) * self.char_s * RATE_OUT)
+        reply.sentences.append((text, first, first + samples))
+        reply.samples += samples
+        return counted(reply.turn_id, first, samples)
+
+    def clone(self) -> SmallTTS:
+        return self

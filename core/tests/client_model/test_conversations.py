@@ -23,6 +23,9 @@ from coded import (
     CodedASR,
     CodedTTS,
     Reply,
+    SmallAgent,
+    SmallASR,
+    SmallTTS,
     counted,
     position_of,
     word_frames,
@@ -35,7 +38,7 @@ from xtalk.pipeline import DefaultPipeline
 from xtalk.testing import virtual_time
 from xtalk.testing.fakes import LoudnessVAD
 
-KINDS = ("marks", "marks and detector", "device")
+KINDS = ("marks", "marks and detector", "device", "smallest models")
 CONVERSATIONS = 100  # of each kind
 PLAIN = WORDS[:15]
 
@@ -146,8 +149,15 @@ async def converse(seed: int, kind: str) -> Run:
         asr=asr,
         llm_agent=CodedAgent(book, lambda turn: scripts.setdefault(turn, draw_reply(rng))),
         tts=tts,
-        vad=None if kind == "marks" else LoudnessVAD(),
+        vad=None if kind in ("marks", "smallest models") else LoudnessVAD(),
     )
+    if kind == "smallest models":
+        slow, fails = False, ()
+        pipeline = DefaultPipeline(
+            asr=SmallASR(),
+            llm_agent=SmallAgent(book, pipeline.llm_agent.script),
+            tts=SmallTTS(book, char_s=tts.char_s),
+        )
     page = Device() if kind == "device" else OriginalPage()
     run = Run(kind, draw_user(rng), book, page, strict=not slow and not fails)
     async with talk(pipeline, page, rtt=rtt) as (browser, server):

@@ -281,6 +281,44 @@ def test_answering_calls_the_most_specific(run: Any, level: int, alone: bool) ->
     run(main)
 
 
+@pytest.mark.parametrize("overridden", [True, False], ids=["async", "sync"])
+def test_enhancing_and_pacing_call_the_async_method_before_the_sync_one(
+    dial: Any, run: Any, service: Any, overridden: bool
+) -> None:
+    called: set[str] = set()
+
+    class Enhancer(BlockingEnhancer):
+        def enhance(self, audio: bytes) -> bytes:
+            called.add("enhance")
+            return audio
+
+    class Pacer(BlockingSpeed):
+        def process(self, audio: bytes, speed: float) -> bytes:
+            called.add("process")
+            return audio
+
+    async def async_enhance(self: Any, audio: bytes) -> bytes:
+        called.add("async_enhance")
+        return audio
+
+    async def async_process(self: Any, audio: bytes, speed: float) -> bytes:
+        called.add("async_process")
+        return audio
+
+    if overridden:
+        Enhancer.async_enhance = async_enhance  # type: ignore[method-assign]
+        Pacer.async_process = async_process  # type: ignore[method-assign]
+
+    async def main() -> None:
+        built = service(speech_enhancer=Enhancer(), speech_speed_controller=Pacer())
+        async with dial(built) as call:
+            call.client.send(m.ChangeTtsSpeed(speed=1.2))
+            await call.turn()
+
+    run(main)
+    assert called == ({"async_enhance", "async_process"} if overridden else {"enhance", "process"})
+
+
 def test_a_stream_as_a_coroutine_that_returns_one_works_too(run: Any) -> None:
     """`async def async_generate_stream` that returns an iterator instead of being one."""
 

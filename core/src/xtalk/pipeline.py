@@ -9,7 +9,7 @@ from typing import Any
 
 from xtalk.agent import Agent
 from xtalk.model_types import BaseChatModel, Embeddings
-from xtalk.rewriter import Rewriter
+from xtalk.rewriter import CAPTION, THOUGHT, Rewriter
 from xtalk.speech.interfaces import (
     ASR,
     TTS,
@@ -190,10 +190,10 @@ class DefaultPipeline(Pipeline):
         return self.punt_restorer_model
 
     def get_caption_rewriter_model(self) -> Rewriter | None:
-        return _as_rewriter(self.caption_rewriter)
+        return _as_rewriter(self.caption_rewriter, CAPTION)
 
     def get_thought_rewriter_model(self) -> Rewriter | None:
-        return _as_rewriter(self.thought_rewriter)
+        return _as_rewriter(self.thought_rewriter, THOUGHT)
 
     def get_speed_controller(self) -> SpeechSpeedController | None:
         return self._speed_controller
@@ -202,21 +202,24 @@ class DefaultPipeline(Pipeline):
         return self.embeddings_model
 
 
-def _as_rewriter(model: Rewriter | BaseChatModel | None) -> Rewriter | None:
-    return model if model is None or isinstance(model, Rewriter) else ChatRewriter(model)
+def _as_rewriter(model: Rewriter | BaseChatModel | None, instructions: str) -> Rewriter | None:
+    if model is None or isinstance(model, Rewriter):
+        return model
+    return ChatRewriter(model, instructions)
 
 
 class ChatRewriter(Rewriter):
     """A bare chat model in a rewriter's place."""
 
-    def __init__(self, model: BaseChatModel) -> None:
+    def __init__(self, model: BaseChatModel, instructions: str) -> None:
         self._model = model
+        self._instructions = instructions
 
     def rewrite(self, text: str) -> str:
-        return _content(self._model.invoke(text))
+        return _content(self._model.invoke(self._instructions + text))
 
     async def async_rewrite(self, text: str) -> str:
-        return _content(await self._model.ainvoke(text))
+        return _content(await self._model.ainvoke(self._instructions + text))
 
 
 def _content(message: Any) -> str:

@@ -68,9 +68,15 @@ def test_a_bare_chat_model_is_known_as_one_and_serves_as_a_rewriter() -> None:
 
     assert isinstance(ChatModel(), BaseChatModel)
     pipeline = xtalk.DefaultPipeline(caption_rewriter=ChatModel(), thought_rewriter=ChatModel())
-    rewriter = pipeline.get_thought_rewriter_model()
-    assert isinstance(rewriter, Rewriter)
-    assert rewriter.rewrite("this") == "rewritten this"
+    for rewriter, told in (
+        (pipeline.get_thought_rewriter_model(), "private note"),
+        (pipeline.get_caption_rewriter_model(), "how a person sounds"),
+    ):
+        assert isinstance(rewriter, Rewriter)
+        answer = rewriter.rewrite("this")
+        assert answer.startswith("rewritten ")
+        assert told in answer
+        assert answer.endswith("\nthis")
 
 
 def test_importing_has_no_side_effects(tmp_path: Any) -> None:

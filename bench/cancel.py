@@ -148,9 +148,11 @@ def main() -> None:
         foreign = machine.Foreign()
         took = [1000 * s for s in uvloop.run(measure(stick, arguments.runs))]
         p99 = quantile(took, 0.99)
+        # The target is for a voice that blocks; nobody can promise when a lock is let go.
+        reached = machine.verdict(p99 <= TARGET_MS) if name == "blocks" else "no target"
         print(
             f"{name:9} {len(took):6} {median(took):8.2f} {p99:8.2f} {max(took):8.2f}"
-            f" {foreign.cores():8.2f}  {machine.verdict(p99 <= TARGET_MS)}"
+            f" {foreign.cores():14.2f}  {reached}"
         )
 
 

@@ -27,6 +27,7 @@ from xtalk.wire import messages as m
 LIMIT_MB = 600.0
 GAP_S = 0.001  # less than this is the clock's grain
 PAUSE_S = 0.5
+SILENT_END_S = 0.8  # of each recording
 XTALK = str(Path(sys.executable).with_name("xtalk"))
 
 
@@ -63,7 +64,7 @@ async def talk(url: str, seconds: float, delay: float, seen: Seen) -> None:
             entries = caller.timeline[turn:]
             finals = [e.message.text for e in entries if isinstance(e.message, m.FinishAsr)]
             seen.understood += TEXTS[name] in finals
-            note(entries, began + spoken.seconds, seen)
+            note(entries, began + spoken.seconds - SILENT_END_S, seen)
             await anyio.sleep(PAUSE_S)
 
 
@@ -139,7 +140,7 @@ def main() -> None:
         f" word, {seen.unanswered} without an answer"
     )
     print(
-        f"end of the recording to first chunk: p50 {median(seen.waits):.2f} s,"
+        f"end of the words to first chunk: p50 {median(seen.waits):.2f} s,"
         f" p95 {quantile(seen.waits, 0.95):.2f} s"
     )
     longest = f", the longest {1000 * max(seen.gaps):.0f} ms" if seen.gaps else ""

@@ -16,12 +16,21 @@ from typing import Any, TypeVar
 from xtalk.agent import Agent, AgentInput, ReplyPart, Text, ToolCall, ToolResult, Usage
 from xtalk.audio import AudioFrame
 from xtalk.errors import ModelError
-from xtalk.speech.interfaces import ASR, TTS, SpeechChunk, SpeechSpeedController, Transcript
+from xtalk.speech.interfaces import (
+    ASR,
+    TTS,
+    EndOfTurn,
+    SpeechChunk,
+    SpeechSpeedController,
+    Transcript,
+    TurnDetector,
+)
 from xtalk.threads import Lease, run_in_thread
 
 __all__ = [
     "change_speed",
     "close_model",
+    "judge_turn",
     "open_model",
     "overrides",
     "recognize",
@@ -200,6 +209,17 @@ async def change_speed(
         else:
             ready = await _call(lease, controller.process, pcm, speed)
     return ready + await _call(lease, controller.flush) if last else ready
+
+
+# --- the end of a turn ------------------------------------------------------------------------
+
+
+async def judge_turn(lease: Lease[TurnDetector], text: str, *, agent_speaking: bool) -> EndOfTurn:
+    """The verdict on a text that nothing has followed yet."""
+    detector = lease.model
+    if overrides(detector, TurnDetector, "async_judge"):
+        return await detector.async_judge(text, silence_ms=0.0, agent_speaking=agent_speaking)
+    return await _call(lease, detector.judge, text, silence_ms=0.0, agent_speaking=agent_speaking)
 
 
 # --- the agent ----------------------------------------------------------------------------------

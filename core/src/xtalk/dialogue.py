@@ -280,6 +280,10 @@ class Dialogue:
     def sounding(self) -> bool:
         return self.reply in ("talk", "drain")
 
+    def with_prefix(self, text: str) -> str:
+        """The segment's text, when this is what its last decode makes of it."""
+        return _join(self._speech.prefix, text)
+
     @property
     def _m(self) -> int:
         return self.turn_id + 1

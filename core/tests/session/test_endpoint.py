@@ -7,7 +7,10 @@ from typing import Any
 import anyio
 import pytest
 
-from xtalk.testing.fakes import ScriptedASR, loud, quiet
+from xtalk import events
+from xtalk.pipeline import DefaultPipeline
+from xtalk.speech.interfaces import EndOfTurn, TurnDetector
+from xtalk.testing.fakes import LoudnessVAD, ScriptedAgent, ScriptedASR, ScriptedTTS, loud, quiet
 from xtalk.wire import messages as m
 
 
@@ -50,5 +53,117 @@ def test_an_open_sentence_between_marks_waits_for_its_other_half(talk: Any, run:
             await call.client.say_with_marks(b"".join(loud(1.0)))
             final = await call.client.wait_for(m.FinishAsr)
             assert final.text == "turn left and then go on"
+
+    run(main)
+
+
+class Slow(TurnDetector):
+    """Takes `seconds` to find that everything is unfinished, or raises."""
+
+    inline = False
+
+    def __init__(self, seconds: float = 0.0, error: Exception | None = None) -> None:
+        self.seconds = seconds
+        self.error = error
+        self.asked: list[str] = []
+
+    def judge(self, text: str, *, silence_ms: float, agent_speaking: bool) -> EndOfTurn:
+        self.asked.append(text)
+        if self.error is not None:
+            raise self.error
+        return EndOfTurn(kind="incomplete", wait_ms=1000, reason="a whim")
+
+    async def async_judge(self, text: str, **how: Any) -> EndOfTurn:
+        await anyio.sleep(self.seconds)
+        return self.judge(text, **how)
+
+    def clone(self) -> Slow:
+        return self
+
+
+class InThread(Slow):
+    async_judge = TurnDetector.async_judge
+
+
+class Inline(Slow):
+    inline = True
+
+
+def pipeline(detector: TurnDetector, texts: list[str], **more: Any) -> DefaultPipeline:
+    return DefaultPipeline(
+        asr=ScriptedASR(texts, final_s=0.0),
+        llm_agent=ScriptedAgent(),
+        tts=ScriptedTTS(),
+        turn_detector=detector,
+        **more,
+    )
+
+
+@pytest.mark.parametrize(
+    ("detector", "wait_s"),
+    [
+        (Slow(0.1), 0.1 + 1.0),
+        (Slow(0.19), 0.19 + 1.0),
+        (Slow(0.3), 0.2),
+        (InThread(), 1.0),
+        (Inline(), 1.0),
+        (Slow(0.1, ValueError("no idea")), 0.1),
+        (InThread(error=ValueError("no idea")), 0.0),
+        (Inline(error=ValueError("no idea")), 0.0),
+    ],
+)
+def test_a_detector_has_200_ms_and_then_the_turn_is_complete(
+    talk: Any, run: Any, detector: Slow, wait_s: float, caplog: Any
+) -> None:
+    async def main() -> None:
+        async with talk(pipeline=pipeline(detector, ["two plus three"])) as call:
+            await call.client.say_with_marks(b"".join(loud(1.0)))
+            said = anyio.current_time()
+            final = await call.client.wait_for(m.FinishAsr)
+            assert anyio.current_time() - said == pytest.approx(wait_s, abs=0.01)
+            assert final.text == "two plus three"
+            assert "error" not in call.actions()
+            await call.client.wait_until_heard()
+
+    run(main)
+    assert ("the turn detector failed" in caplog.text) is (detector.error is not None)
+
+
+def test_a_slow_detector_sets_the_silence_too(talk: Any, run: Any) -> None:
+    async def main() -> None:
+        made = pipeline(Slow(0.05), ["two plus three"], vad=LoudnessVAD())
+        async with talk(pipeline=made) as call:
+            await call.say(1.5)
+            said = anyio.current_time()
+            await call.client.wait_for(m.FinishAsr)
+            assert anyio.current_time() - said == pytest.approx(1.0, abs=0.05)
+
+    run(main)
+
+
+def test_what_is_said_while_the_detector_thinks_joins_what_it_thinks_of(
+    talk: Any, run: Any
+) -> None:
+    async def main() -> None:
+        async with talk(pipeline=pipeline(Slow(0.15), ["turn left", "then go on"])) as call:
+            await call.client.say_with_marks(b"".join(loud(1.0)))
+            await anyio.sleep(0.05)
+            await call.client.say_with_marks(b"".join(loud(1.0)))
+            final = await call.client.wait_for(m.FinishAsr)
+            assert final.text == "turn left then go on"
+
+    run(main)
+
+
+def test_a_segment_that_is_dropped_while_the_detector_thinks_leaves_nothing(
+    talk: Any, run: Any
+) -> None:
+    async def main() -> None:
+        async with talk(pipeline=pipeline(Slow(0.15), ["turn left"])) as call:
+            await call.client.say_with_marks(b"".join(loud(1.0)))
+            await anyio.sleep(0.05)
+            call.session.post(events.TurnASRResetRequested())
+            await anyio.sleep(3)
+            assert "finish_asr" not in call.actions()
 
     run(main)

@@ -4,22 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from typing import TYPE_CHECKING, Any
+
+import anyio
 
 from xtalk import events
 from xtalk.bus import EventBus, Manager
+from xtalk.calls import judge_turn
 from xtalk.dialogue import Dialogue, DialogueConfig, Verdict, judge, strip_tags
+from xtalk.managers.background import Background
 from xtalk.pipeline import Pipeline
 from xtalk.speculation import can_speculate
+from xtalk.speech.interfaces import EndOfTurn
 from xtalk.turn_detector import TextTurnDetector
 
 if TYPE_CHECKING:
     from xtalk.session import Session
-    from xtalk.speech.interfaces import EndOfTurn
 
 __all__ = ["TurnTakingManager"]
 
 log = logging.getLogger("xtalk.turn_taking")
+
+VERDICT_S = 0.2  # for a detector that is not inline
+UNJUDGED = EndOfTurn(kind="complete", reason="no verdict")
 
 on = Manager.event_handler
 
@@ -35,6 +43,7 @@ class TurnTakingManager(Manager):
         session: Session,
     ) -> None:
         self.event_bus = event_bus
+        self._session = session
         self._now = session.clock.now
         self._timer: asyncio.TimerHandle | None = None
         source = config["vad_source"]
@@ -46,6 +55,13 @@ class TurnTakingManager(Manager):
         self._detector = session.watched(pipeline.get_turn_detector()) or TextTurnDetector(
             min_silence_ms=config["min_silence_ms"], max_silence_ms=config["max_silence_ms"]
         )
+        self._inline = self._detector.inline
+        self._guard = session.guard(self._detector)
+        self._endpoint = Background(session, self._judge_said)
+        self._said = ""
+        self._early = anyio.CancelScope()
+        self._unjudged: deque[events.TranscriptReady] = deque()
+        self._judged = ("", UNJUDGED)
         self._ended_by_server = False
         self.dialogue = Dialogue(
             DialogueConfig(
@@ -68,7 +84,6 @@ class TurnTakingManager(Manager):
     @on(events.VADSpeechStart, 95)
     @on(events.VADSpeechEnd, 95)
     @on(events.SpeechCandidate, 95)
-    @on(events.TranscriptReady, 95)
     @on(events.ClockSyncReceived, 95)
     @on(events.TTSPaused, 95)
     @on(events.TTSResumed, 95)
@@ -94,17 +109,74 @@ class TurnTakingManager(Manager):
     def _note_end(self, event: events.VADSpeechStart | events.VADSpeechEnd) -> None:
         self._ended_by_server = event.TYPE == events.VADSpeechEnd.TYPE and event.source == "server"
 
+    @on(events.TranscriptReady, 95)
+    def _feed_transcript(self, event: events.TranscriptReady) -> None:
+        """A final that a slow detector has to judge waits for it, and so do those behind it."""
+        if self._inline or not (self._unjudged or self._open_question(event)):
+            self._feed(event)
+            return
+        self._unjudged.append(event)
+        if len(self._unjudged) == 1:
+            self._session.spawn(self._judge_in_turn)
+
+    @on(events.TurnASRResetRequested, 96)
+    def _drop_unjudged(self, event: events.TurnASRResetRequested) -> None:
+        self._unjudged.clear()
+
+    def _open_question(self, event: events.TranscriptReady) -> str:
+        """The text of a final transcript on which the detector has the last word, or ""."""
+        transcript = event.transcript
+        if transcript is None or not transcript.final or self._ended_by_server:
+            return ""
+        text = strip_tags(transcript.text)
+        tagged = transcript.tag is not None or text != " ".join(transcript.text.split())
+        text = self.dialogue.with_prefix(text)
+        verdict = judge(text, tag=None, agent_speaking=self.dialogue.sounding)
+        return "" if tagged or verdict.kind != "complete" else text
+
+    async def _judge_in_turn(self) -> None:
+        while self._unjudged:
+            event = self._unjudged[0]
+            if text := self._open_question(event):
+                self._early.cancel()  # the final text needs the detector more
+                verdict = await self._ask(text)
+                self._judged = (text, verdict)
+            if self._unjudged and self._unjudged[0] is event:
+                self._unjudged.popleft()
+                self._feed(event)
+
+    async def _ask(self, text: str) -> EndOfTurn:
+        """The verdict of a detector that may take its time, but not more than it has."""
+        speaking = self.dialogue.sounding
+        with anyio.move_on_after(VERDICT_S):
+            try:
+                async with self._guard.lease() as lease:
+                    return await judge_turn(lease, text, agent_speaking=speaking)
+            except Exception:
+                self._failed()
+        return UNJUDGED
+
     @on(events.TranscriptReady, 90)
     def _set_endpoint(self, event: events.TranscriptReady) -> None:
         """Adapt the silence that ends the segment to what was said so far."""
         if event.transcript is None or event.transcript.final:
             return
+        text = strip_tags(event.transcript.text)
+        if self._inline:
+            self._wait_for(self._ask_inline(text, self.dialogue.sounding))
+        else:
+            self._said = text
+            self._endpoint.ask()
+
+    async def _judge_said(self) -> None:
+        said = self._said
+        with anyio.CancelScope() as self._early:
+            verdict = await self._ask(said)
+            if said == self._said:
+                self._wait_for(verdict)
+
+    def _wait_for(self, verdict: EndOfTurn) -> None:
         least, default, most = self._silences_ms
-        verdict = self._detector.judge(
-            strip_tags(event.transcript.text),
-            silence_ms=0.0,
-            agent_speaking=self.dialogue.sounding,
-        )
         silence_ms = float(default if verdict.wait_ms is None else verdict.wait_ms)
         self.event_bus.post(
             events.TurnEndpointRequested(silence_ms=min(max(silence_ms, least), most))
@@ -115,8 +187,22 @@ class TurnTakingManager(Manager):
         verdict = judge(text, tag=tag, agent_speaking=agent_speaking)
         if tag is not None or verdict.kind != "complete" or self._ended_by_server:
             return verdict  # the server's endpoint has waited for more already
-        found = self._detector.judge(text, silence_ms=0.0, agent_speaking=agent_speaking)
+        if self._inline:
+            found = self._ask_inline(text, agent_speaking)
+        else:
+            found = self._judged[1] if self._judged[0] == text else UNJUDGED
         return found if found.kind != "complete" else verdict
+
+    def _ask_inline(self, text: str, agent_speaking: bool) -> EndOfTurn:
+        try:
+            return self._detector.judge(text, silence_ms=0.0, agent_speaking=agent_speaking)
+        except Exception:
+            self._failed()
+            return UNJUDGED
+
+    def _failed(self) -> None:
+        """Whatever somebody's model raises: the conversation goes on without its help."""
+        log.exception("the turn detector failed")
 
     def _act(self, decided: list[events.BaseEvent]) -> None:
         for event in decided:

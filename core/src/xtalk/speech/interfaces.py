@@ -254,13 +254,26 @@ class VAD(ABC):
 
 
 class TurnDetector(ABC):
-    """Has the speaker finished? Judged on the text so far."""
+    """Has the speaker finished? Judged on the text so far.
+
+    One that may take longer than a millisecond says `inline = False`. It then works in a thread,
+    or on the loop where it overrides `async_judge`, and gets 200 ms; after that the turn counts
+    as complete.
+    """
 
     inline: ClassVar[bool] = True
 
     @abstractmethod
     def judge(self, text: str, *, silence_ms: float, agent_speaking: bool) -> EndOfTurn:
-        """The verdict. Called with each candidate end and each final transcript."""
+        """The verdict. Called with partial transcripts and with each final one."""
+
+    async def async_judge(self, text: str, *, silence_ms: float, agent_speaking: bool) -> EndOfTurn:
+        """`judge` in a thread; override it when the detector is async by nature."""
+        from xtalk.threads import run_in_thread
+
+        return await run_in_thread(
+            self.judge, text, silence_ms=silence_ms, agent_speaking=agent_speaking
+        )
 
     def clone(self) -> TurnDetector:
         return copy.deepcopy(self)

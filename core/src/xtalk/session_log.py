@@ -14,6 +14,7 @@ import asyncio
 import dataclasses
 import json
 import logging
+import threading
 import wave
 import zlib
 from collections import Counter
@@ -103,6 +104,7 @@ class SessionLog:
         self._name = session.id
         self._now = session.clock.now
         self._loop = asyncio.get_running_loop()
+        self._thread = threading.get_ident()
         self._disk = Disk(f"the log of session {session.id}")
         self._lines: BinaryIO | None = None
         self._sound: dict[str, WavFile] = {}
@@ -232,6 +234,9 @@ class SessionLog:
                     yield item
                     call.since = self._now()  # the listener's time is not the model's
             how = {"outcome": "done"}
+        except GeneratorExit:
+            how = {"outcome": "left"}  # the listener had heard enough
+            raise
         except Exception as error:
             how = {"outcome": "failed", "error": type(error).__name__}
             if isinstance(error, ModelError):  # the others' words may hold anything
@@ -265,16 +270,11 @@ class SessionLog:
         return model
 
     def _voice(self, probability: float) -> None:
-        """From whatever thread the detector runs in."""
-        write = partial(self._record, "vad", t=self._t, p=probability)
-        try:
-            here = asyncio.get_running_loop() is self._loop
-        except RuntimeError:
-            here = False
-        if here:
-            write()
+        """From the loop, or from a thread where the detector runs in one."""
+        if threading.get_ident() == self._thread:
+            self._record("vad", p=probability)
         else:
-            self._loop.call_soon_threadsafe(write)
+            self._loop.call_soon_threadsafe(partial(self._record, "vad", p=probability))
 
     # --- to the disk ----------------------------------------------------------------------------
 
@@ -282,9 +282,9 @@ class SessionLog:
     def _t(self) -> float:
         return self._now() - self._session.began
 
-    def _record(self, kind: str, *, t: float | None = None, **fields: Any) -> None:
+    def _record(self, kind: str, **fields: Any) -> None:
         shown = masked("", {name: _plain(value) for name, value in fields.items()})
-        self._write({"t": self._t if t is None else t, "kind": kind, **shown})
+        self._write({"t": self._t, "kind": kind, **shown})
 
     def _audio(self, what: str, frame: AudioFrame) -> dict[str, Any]:
         offset = self._offsets[what]
@@ -355,10 +355,19 @@ class _WatchedTurnDetector(TurnDetector):
         self.inline = detector.inline  # type: ignore[misc]
 
     def judge(self, text: str, *, silence_ms: float, agent_speaking: bool) -> EndOfTurn:
-        verdict = self._detector.judge(text, silence_ms=silence_ms, agent_speaking=agent_speaking)
         asked = {"text": text, "silence_ms": silence_ms, "agent_speaking": agent_speaking}
+        verdict = self._detector.judge(**asked)  # type: ignore[arg-type]
         self._tell(input=asked, verdict=verdict)
         return verdict
+
+    async def async_judge(self, text: str, *, silence_ms: float, agent_speaking: bool) -> EndOfTurn:
+        asked = {"text": text, "silence_ms": silence_ms, "agent_speaking": agent_speaking}
+        verdict = await self._detector.async_judge(**asked)  # type: ignore[arg-type]
+        self._tell(input=asked, verdict=verdict)
+        return verdict
+
+    def clone(self) -> TurnDetector:
+        return _WatchedTurnDetector(self._detector.clone(), self._tell)
 
 
 _BASE_FIELDS = frozenset(f.name for f in dataclasses.fields(events.BaseEvent))

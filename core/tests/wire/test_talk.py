@@ -25,6 +25,7 @@ from xtalk.errors import XtalkError
 from xtalk.pipeline import DefaultPipeline
 from xtalk.plugins import Plugins
 from xtalk.service import DefaultService
+from xtalk.session_log import read
 from xtalk.testing import virtual_time
 from xtalk.testing.client import Connection, MemoryConnection
 from xtalk.testing.fakes import LoudnessVAD, ScriptedAgent, ScriptedASR, ScriptedTTS
@@ -103,7 +104,14 @@ def question(tmp_path: Path) -> Path:
 
 
 def run(server: Server | Xtalk, question: Path, **options: Any) -> None:
-    given = {"output": None, "url": None, "marks": False, "timeout": 30.0, "json": True}
+    given = {
+        "output": None,
+        "url": None,
+        "marks": False,
+        "timeout": 30.0,
+        "json": True,
+        "log": None,
+    }
     arguments = argparse.Namespace(wav=str(question), **{**given, **options})
 
     async def talk() -> None:
@@ -253,6 +261,62 @@ def test_a_server_that_is_not_there_is_one_sentence(
 def test_the_output_needs_a_recording(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["talk", "-o", "x.wav"]) == 1
     assert "-o needs --wav" in capsys.readouterr().err
+
+
+FAKES = """
+from xtalk.testing import fakes
+
+class Ear(fakes.ScriptedASR):
+    def __init__(self) -> None:
+        super().__init__(["good morning"])
+
+    def clone(self):
+        return self
+
+class Mind(fakes.ScriptedAgent):
+    def __init__(self) -> None:
+        super().__init__(["Morning."])
+
+    def clone(self):
+        return self
+
+class Voice(fakes.ScriptedTTS):
+    def __init__(self) -> None:
+        super().__init__()
+
+    def clone(self):
+        return self
+"""
+
+
+def test_the_log_of_the_session_is_named_and_can_be_read(
+    question: Path, installed: Any, tmp_path: Path
+) -> None:
+    hooks = "".join(
+        f"@hookimpl\ndef xtalk_{slot}():\n    yield Model('{name}', 'talk_fakes:{name}')\n"
+        for slot, name in (("asr", "Ear"), ("llm_agent", "Mind"), ("tts", "Voice"))
+    )
+    installed.add("fakes", hooks, modules={"talk_fakes": FAKES})
+    chosen = {"XTALK_ASR": "Ear", "XTALK_LLM_AGENT": "Mind", "XTALK_TTS": "Voice"}
+    done = installed.run(
+        "talk",
+        "--json",
+        "--wav",
+        str(question),
+        "--marks",
+        "--log",
+        str(tmp_path / "logs"),
+        **chosen,
+    )
+    assert done.returncode == 0, done.stderr
+    log = read(json.loads(done.stdout)["log"])
+    assert [call.stage for call in log.calls] == ["transcribe", "respond", "speak"]
+    assert log.ended is not None
+
+
+def test_a_log_of_somebody_elses_session_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["talk", "--url", "ws://127.0.0.1:1/ws", "--log", "logs"]) == 1
+    assert "--log is for a session in here" in capsys.readouterr().err
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from xtalk.commands import add_command
@@ -48,6 +49,11 @@ def add(commands: Any) -> None:
         "--url", help="WebSocket of a server, ws://...; without it the session runs in here"
     )
     parser.add_argument(
+        "--log",
+        metavar="DIR",
+        help="folder for a log of the session, with its audio; not with --url",
+    )
+    parser.add_argument(
         "--marks",
         action="store_true",
         help="mark the begin and the end of speech, for a set-up without voice-activity detection",
@@ -67,6 +73,8 @@ def talk(arguments: argparse.Namespace) -> int:
 
     if arguments.wav is None and arguments.output is not None:
         raise NotAvailable("xtalk talk: -o needs --wav")
+    if arguments.url is not None and arguments.log is not None:
+        raise NotAvailable("xtalk talk: --log is for a session in here; a server writes its own")
     if arguments.wav is not None:
         return anyio.run(with_recording, arguments, _connection(arguments))
     try:
@@ -88,6 +96,7 @@ async def with_recording(
     from xtalk.audio import RATE_IN
     from xtalk.testing.client import WireClient
     from xtalk.wav import read_wav
+    from xtalk.wire import messages as m
 
     recording = read_wav(arguments.wav, RATE_IN)
     async with _progress() as show:
@@ -105,6 +114,9 @@ async def with_recording(
     if arguments.output:
         _write_stereo(arguments.output, client)
         report.output = arguments.output
+    if arguments.log:
+        session_id = client.received(m.SessionInfo)[0].session_id
+        report.log = str(Path(arguments.log) / f"{session_id}.jsonl")
     _print(report, as_json=arguments.json)
     if not report.turns:
         raise XtalkError(f"nothing was understood within {arguments.timeout:g} s")
@@ -182,6 +194,7 @@ class _Report:
     errors: list[str] = field(default_factory=list)
     response_ms: int | None = None
     output: str | None = None
+    log: str | None = None
 
 
 def _report(client: WireClient, recording: AudioFrame) -> _Report:
@@ -201,7 +214,8 @@ def _report(client: WireClient, recording: AudioFrame) -> _Report:
             call = {"name": message.name, "args": message.args}
             list(turns.values())[-1].tools.append(call)
         elif turns and isinstance(message, m.LatencyMetrics):
-            measured = {k.removesuffix("_ms"): v for k, v in message.model_dump().items() if v}
+            figures = message.model_dump().items()
+            measured = {k.removesuffix("_ms"): v for k, v in figures if k.endswith("_ms") and v}
             list(turns.values())[-1].latency_ms = measured
     return _Report(list(turns.values()), errors, _response_ms(client, recording))
 
@@ -248,6 +262,8 @@ def _print(report: _Report, *, as_json: bool) -> None:
         )
     if report.output:
         print(f"{report.output}: 48 kHz stereo, left what was said, right what was heard")
+    if report.log:
+        print(f"{report.log}: the log of the session")
 
 
 def _write_stereo(path: str, client: WireClient) -> None:
@@ -355,7 +371,10 @@ async def _in_process(arguments: argparse.Namespace) -> AsyncIterator[Connection
     from xtalk.api import Xtalk
     from xtalk.threads import run_in_thread
 
-    xtalk = await run_in_thread(Xtalk.from_config, arguments.config, plugins=arguments.plugins)
+    changes = {} if arguments.log is None else {"service_config": {"session_log": arguments.log}}
+    xtalk = await run_in_thread(
+        Xtalk.from_config, arguments.config, plugins=arguments.plugins, arguments=changes
+    )
     async with xtalk.lifespan(), session_of(xtalk) as connection:
         yield connection
 

@@ -112,6 +112,7 @@ class AgentTrack:
 
     def __init__(self) -> None:
         self.rtt = 0.0
+        self.rtt_known = False  # by clock synchronisation; until then by how soon a chunk sounded
         self._acks = False
         self._queue: deque[tuple[int, float, bytes]] = deque()  # index, sent at, audio
         self._queue_s = 0.0
@@ -133,13 +134,16 @@ class AgentTrack:
         """The client has played this chunk, and with it those before."""
         if not self._queue or not self._queue[0][0] <= index <= self._queue[-1][0]:
             return
-        self._acks = True
         if self._suspended_at is not None and now > self._suspended_at + self.rtt + SEAM_S:
             return  # a page that threw its schedule away says that it has played it
         played = [pcm for number, _, pcm in self._queue if number <= index]
         start = now - sum(map(_seconds, played))
         if start < self._free - FASTER_S:
             return
+        if not self.rtt_known:
+            least = max(0.0, start - self._queue[0][1])
+            self.rtt = min(self.rtt, least) if self._acks else least
+        self._acks = True
         self._free = self._free if start - self._free <= SEAM_S else start
         for pcm in played:
             self._pop()
@@ -299,7 +303,7 @@ class RecordingManager(Manager):
     def _sync(self, event: events.ClockSyncReceived) -> None:
         round_trip_s = event.client_recv_ts - event.client_send_ts
         if 0 <= round_trip_s < SETTLED_S:
-            self._agent.rtt = round_trip_s
+            self._agent.rtt, self._agent.rtt_known = round_trip_s, True
 
     @on(events.TTSStarted, 50)
     def _started(self, event: events.TTSStarted) -> None:

@@ -132,9 +132,9 @@ class VADManager(Manager):
             silence_ms=config["vad_redemption_ms"],
             frame_ms=1000 * vad.frame_samples / 16_000,
         )
-        self._stage: Detect = session.wrapped(
-            "detect", _Detector(vad, self._endpointer, session.clock.now)
-        )
+        # The session's clock itself can only be asked on the loop, a detector may be in a thread.
+        now = asyncio.get_running_loop().time
+        self._stage: Detect = session.wrapped("detect", _Detector(vad, self._endpointer, now))
         self._inline = getattr(vad, "inline", False)
 
     def push(self, frame: AudioFrame) -> None:

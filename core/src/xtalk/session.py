@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import inspect
 import logging
+import sys
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Iterable, Mapping
@@ -165,6 +166,7 @@ class Session:
     async def run(self, first: Iterable[str | bytes] = ()) -> None:
         """Talk until the client is gone. `first` is what it sent while it was queued."""
         self.began = self.clock.now()
+        _name_the_loop()
         async with AsyncExitStack() as around:
             if self.config["session_log"]:
                 from xtalk.session_log import SessionLog
@@ -522,6 +524,16 @@ class Session:
 
     def _hook(self, name: str, **arguments: Any) -> list[tuple[Any, Any]]:
         return [] if self._plugins is None else self._plugins.call(name, **arguments)
+
+
+def _name_the_loop() -> None:
+    """Where sniffio is installed anyio asks it for the loop, and in a timer it knows of none.
+
+    Every task and timer of the session inherits this answer.
+    """
+    sniffio = sys.modules.get("sniffio")
+    if sniffio is not None:
+        sniffio.current_async_library_cvar.set("asyncio")
 
 
 def _covered(manager: type[Manager], classes: Iterable[type[Manager]]) -> bool:

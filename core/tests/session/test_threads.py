@@ -18,11 +18,13 @@ from xtalk.threads import Guard, iterate_in_thread, run_in_thread
 class Model:
     def __init__(self, gate: threading.Event) -> None:
         self.gate = gate
+        self.entered = threading.Event()
         self.inside = 0
         self.most = 0
 
     def work(self) -> int:
         self.inside += 1
+        self.entered.set()
         self.most = max(self.most, self.inside)
         self.gate.wait(5)
         self.inside -= 1
@@ -172,10 +174,16 @@ def test_a_retired_model_is_handed_over_when_its_call_returns() -> None:
     async def main() -> None:
         guard = Guard(Model(gate), fresh=fresh, patience_s=0.0, retire=retired.append)
         old = guard.model
-        with anyio.CancelScope() as scope:
+
+        async def work() -> None:
             async with guard.lease() as lease:
-                scope.cancel()
                 await lease.run(lease.model.work)
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(work)
+            await anyio.lowlevel.checkpoint()
+            await run_in_thread(old.entered.wait, 5)
+            tasks.cancel_scope.cancel()
         async with guard.lease() as lease:
             assert lease.model is not old
         assert retired == []

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from xtalk.serving.module_types import SpeakerManager
-from xtalk.speech.interfaces import SpeakerEncoder, SpeechEnhancer
+from xtalk.speech.interfaces import EndOfTurn, SpeakerEncoder, SpeechEnhancer, TurnDetector
 from xtalk.testing.fakes import ScriptedAgent, ScriptedASR, tone
 from xtalk.wire import messages as m
 
@@ -138,16 +138,51 @@ def test_a_name_that_comes_late_is_not_taken_for_the_next_speaker(
     assert [i.speaker for i in noting.seen] == [None, None]
 
 
-def test_what_is_rejected_leaves_no_profile(converse: Any, run: Any) -> None:
+def test_what_is_rejected_leaves_no_profile_and_no_sound(converse: Any, run: Any) -> None:
     async def main() -> None:
-        asr = ScriptedASR(["", "hello there"])
+        asr = ScriptedASR(["hello there", "", "hello there"])
         async with converse(speaker_encoder=Pitch(), asr=asr, config=STRICT) as call:
+            await call.turn(hertz=LOW)
             await call.say(hertz=HIGH)
             await call.client.wait_for(m.InvalidAsrResult)
-            await call.turn(hertz=LOW)
-            assert [t.speaker_id for t in call.client.received(m.SpeakerUpdated)] == ["Speaker 1"]
+            for hertz in (LOW, HIGH):
+                await call.turn(hertz=hertz)
+            told = [t.speaker_id for t in call.client.received(m.SpeakerUpdated)]
+            assert told == ["Speaker 1", "Speaker 1", "Speaker 2"]
 
     run(main)
+
+
+def test_a_cough_in_the_middle_of_a_sentence_is_not_its_speaker(converse: Any, run: Any) -> None:
+    class Patient(TurnDetector):
+        def judge(self, text: str, **heard: Any) -> EndOfTurn:
+            unfinished = text.endswith("and")
+            return EndOfTurn(
+                kind="reject" if not text else "incomplete" if unfinished else "complete"
+            )
+
+    encoder = Pitch()
+
+    async def main() -> None:
+        models = {
+            "asr": ScriptedASR(["I would like to go and", "", "sleep"]),
+            "turn_detector": Patient(),
+            "speaker_encoder": encoder,
+            "vad": None,
+        }
+        config = {**STRICT, "semantic_timeout_sec": 1.2}
+        async with converse(**models, config=config) as call:
+            for seconds, hertz in ((1.0, LOW), (0.6, HIGH), (1.0, LOW)):
+                await call.client.say_with_marks(
+                    tone(seconds, hertz=hertz, rate=16_000, level=8000)
+                )
+                await anyio.sleep(0.3)
+            told = await call.client.wait_for(m.SpeakerUpdated)
+            assert told.speaker_id == "Speaker 1"
+            assert call.client.received(m.FinishAsr)[0].text == "I would like to go and sleep"
+
+    run(main)
+    assert encoder.lengths[-1] == pytest.approx(2.0, abs=0.15)
 
 
 def test_an_encoder_that_fails_costs_the_name_only(

@@ -70,6 +70,23 @@ def test_each_change_of_the_history_is_thought_about_once(converse: Any, run: An
     assert agent.thoughts[2] == ("note 2", pytest.approx(31, abs=2))
 
 
+def test_a_history_that_stays_the_same_is_not_thought_about_again(converse: Any, run: Any) -> None:
+    class Forgetful(ScriptedAgent):
+        def get_chat_history(self) -> str:
+            return "User: hello"
+
+    thinker = Thinker()
+
+    async def main() -> None:
+        async with converse(llm_agent=Forgetful(), thought_rewriter=thinker) as call:
+            for _ in range(3):
+                await call.turn()
+                await anyio.sleep(3)
+
+    run(main)
+    assert len(thinker.asked) == 1
+
+
 def test_a_history_that_changes_all_the_time_is_thought_about_once_a_second(
     converse: Any, run: Any
 ) -> None:

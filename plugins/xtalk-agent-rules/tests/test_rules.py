@@ -232,6 +232,14 @@ def test_it_repeats_what_it_said_and_what_was_said() -> None:
     first = converse(agent, "two plus two")
     assert say("say that again", agent) == first
     assert say("what did i say", agent) == "You said: two plus two."
+    news = "Your text has arrived."
+    agent.commit(
+        TurnRecord(
+            turn_id=2, user="", reply=news, heard=news, outcome="done", event="document_ready"
+        )
+    )
+    assert say("say that again", agent) == news
+    assert say("what did i say", agent) == "You said: two plus two."
 
 
 def test_an_interrupted_reply_is_repeated_whole_and_remembered_as_heard() -> None:

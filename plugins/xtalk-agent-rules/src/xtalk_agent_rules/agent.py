@@ -198,9 +198,8 @@ class RuleAgent(Agent):
         return self._history[-1].reply if self._history else "I have not said anything yet."
 
     def _what_said(self, turn: AgentInput, words: str) -> Reply:
-        if not self._history:
-            return "You have not said anything before."
-        return f"You said: {self._history[-1].user}."
+        said = [turn.user for turn in self._history if turn.user]  # the server begins some turns
+        return f"You said: {said[-1]}." if said else "You have not said anything before."
 
 
 def _turn(input: str | dict[str, Any]) -> AgentInput:

@@ -14,7 +14,7 @@ from contextlib import aclosing
 from typing import Any, TypeVar
 
 from xtalk.agent import Agent, AgentInput, ReplyPart, Text, ToolCall, ToolResult, Usage
-from xtalk.audio import AudioFrame
+from xtalk.audio import RATE_IN, AudioFrame
 from xtalk.errors import ModelError
 from xtalk.speech.interfaces import (
     ASR,
@@ -114,7 +114,7 @@ def _batch_bytes(asr: ASR) -> int:
     if hint is not None:
         return hint
     takes_any = asr.inline or overrides(asr, ASR, "async_recognize_stream")
-    return 0 if takes_any else int(2 * asr.sample_rate * BATCH_S)
+    return 0 if takes_any else int(2 * RATE_IN * BATCH_S)
 
 
 def _stream_decoder(lease: Lease[ASR]) -> Callable[[bytes, bool], Any]:
@@ -137,7 +137,7 @@ def _one_shot_decoder(lease: Lease[ASR]) -> Callable[[bytes, bool], Any]:
     async def decode(audio: bytes, final: bool) -> str:
         nonlocal decoded, text
         segment.extend(audio)
-        further = max(2 * asr.sample_rate * PARTIAL_S, decoded / 2)
+        further = max(2 * RATE_IN * PARTIAL_S, decoded / 2)
         if not final and len(segment) - decoded < further:
             return text
         decoded = len(segment)
@@ -167,7 +167,7 @@ async def synthesize(lease: Lease[TTS], text: str) -> AsyncGenerator[SpeechChunk
             pcm, rate = (
                 (piece.pcm, piece.rate)
                 if isinstance(piece, AudioFrame)
-                else (bytes(piece), tts.sample_rate)
+                else (bytes(piece), tts.output_rate)
             )
             if half:
                 pcm = half + pcm

@@ -43,7 +43,7 @@ class StreamingEar(Ear):
         return f"{self.heard // 2} streamed" if is_final else ""
 
 class Mouth(TTS):
-    sample_rate = 8000
+    output_rate = 8000
     def synthesize(self, text): raise AssertionError("not the most specific")
     def synthesize_stream(self, text):
         life.append(text)

@@ -186,6 +186,27 @@ def test_of_a_page_that_pauses_itself_the_cut_is_at_its_mark(
     assert differing_ms(agent, as_heard(call, len(agent), began, late=0.05)) < 5
 
 
+def test_marks_of_nothing_before_the_reply_take_nothing_of_it(
+    talk: Any, run: Any, tmp_path: Path
+) -> None:
+    async def main() -> Any:
+        asr = ScriptedASR(["", "tell me something"])
+        async with talk(config={"recording": str(tmp_path)}, asr=asr, pauses_itself=True) as call:
+            began = call.session.began
+            await call.client.say_with_marks(bytes(16_000))  # the detector hears nothing in it
+            await anyio.sleep(1)
+            await call.client.say_with_marks(tone(1.0, rate=16_000, level=8000), end_delay_s=1.5)
+            await call.client.wait_until_heard()
+            await anyio.sleep(1)
+        return call, began
+
+    call, began = run(main)
+    _, agent = read(only(tmp_path))
+    heard = as_heard(call, len(agent), began)
+    assert np.count_nonzero(heard) > 10_000
+    assert differing_ms(agent, heard) < 1
+
+
 def test_a_client_that_never_acknowledges_is_placed_by_the_clock(
     talk: Any, run: Any, tmp_path: Path
 ) -> None:
@@ -333,6 +354,15 @@ def test_what_replaces_a_lost_chunk_is_not_there_twice() -> None:
     track.sent(3, frame(2, 4800), 1.0)  # the second half of 2 once more
     track.acknowledged(3, 1.1)
     assert levels(track.take(96_000, 10.0), 4800)[:12] == [1, 1, 2, 0, 0, 0, 0, 0, 0, 0, 2, 0]
+
+
+def test_speech_before_a_reply_suspends_nothing_of_it() -> None:
+    track = AgentTrack()
+    track.suspended(0.1)  # a mark while nothing sounds, and nobody resumes what did not stop
+    track.started()
+    track.sent(1, frame(1, 9600), 2.0)
+    track.acknowledged(1, 2.2)
+    assert sum(levels(track.take(480_000, 10.0), 4800)) == 2
 
 
 def test_a_client_that_stops_acknowledging_keeps_no_memory() -> None:

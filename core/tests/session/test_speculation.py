@@ -305,3 +305,67 @@ def test_it_is_off_unless_it_is_turned_on(talk: Any, run: Any) -> None:
 
     run(main)
     assert [(i.text, i.speculative) for i in agent.inputs] == [("turn right", False)]
+
+
+# --- tools at an interruption --------------------------------------------------------------------
+
+
+class Posting(ScriptedAgent):
+    """Says a sentence, runs a tool of some seconds, and says another."""
+
+    def __init__(self, effects: bool, tool_s: float = 4.0) -> None:
+        super().__init__(first_s=0.02)
+        self.effects = effects
+        self.tool_s = tool_s
+        self.done: list[str] = []
+
+    def clone(self) -> Posting:
+        twin = Posting(self.effects, self.tool_s)
+        twin.done, twin.records = self.done, []
+        self.twin = twin
+        return twin
+
+    async def async_generate_stream(self, input: Any) -> AsyncIterator[Any]:
+        if "send" not in input.text:
+            yield "Yes."
+            return
+        yield "I am about to send your letter to Anna. "
+        yield ToolCall("send", effects=self.effects)
+        try:
+            await anyio.sleep(self.tool_s)
+        except BaseException:
+            self.done.append("cancelled")
+            raise
+        self.done.append("sent")
+        yield ToolResult(id="", name="send", content="sent")
+        yield "It is sent."
+        self.done.append("went on")
+
+
+@pytest.mark.parametrize(
+    ("effects", "tool_s", "done"),
+    [(True, 4.0, ["sent"]), (False, 4.0, ["cancelled"]), (True, 60.0, ["cancelled"])],
+)
+def test_a_tool_with_effects_survives_an_interruption_but_is_not_spoken_of(
+    talk: Any, run: Any, effects: bool, tool_s: float, done: list[str]
+) -> None:
+    agent = Posting(effects, tool_s)
+
+    async def main() -> None:
+        asr = ScriptedASR(["send the letter", "never mind all that"])
+        async with talk(agent=agent, asr=asr) as call:
+            await call.say(1.0)
+            await call.client.wait_for(m.StartTts)
+            await anyio.sleep(0.5)
+            await call.say(1.0)
+            await anyio.sleep(tool_s + 5)
+            said = {update.text for update in call.client.received(m.UpdateResp)}
+            assert not any("It is sent" in text for text in said)
+            assert "Yes." in said, "the next turn does not wait for the tool"
+            records = talk_over(call)._records
+            assert [record.outcome for record in records] == ["interrupted", "done"]
+            assert [c.name for c in records[0].tool_calls] == ["send"]
+            assert bool(records[0].tool_results) is (done == ["sent"])
+
+    run(main)
+    assert agent.twin.done == done

@@ -46,7 +46,7 @@ def checks(base: type[Suite[Any]]) -> list[str]:
 
 
 class GoodTTS(TTS):
-    sample_rate = 16_000
+    output_rate = 16_000
     voices = ("low", "high")
 
     def __init__(self) -> None:
@@ -58,7 +58,7 @@ class GoodTTS(TTS):
 
     def synthesize_stream(self, text: str, **kwargs: Any) -> Iterator[bytes]:
         for _ in text.strip():
-            yield sine(0.05 / self.speed, self.sample_rate, self.frequency)
+            yield sine(0.05 / self.speed, self.output_rate, self.frequency)
 
     def set_voice(self, voice_names: list[str]) -> None:
         known = [name for name in voice_names if name in self.voices]
@@ -145,10 +145,10 @@ GOOD: list[tuple[type[Suite[Any]], type]] = [
 
 
 class SmallestTTS(TTS):
-    sample_rate = 8_000
+    output_rate = 8_000
 
     def synthesize(self, text: str) -> bytes:
-        return sine(0.05 * len(text.strip()), self.sample_rate)
+        return sine(0.05 * len(text.strip()), self.output_rate)
 
     def clone(self) -> TTS:
         return SmallestTTS()
@@ -160,7 +160,7 @@ class AsyncTTS(SmallestTTS):
     async def async_synthesize_stream(self, text: str, **kwargs: Any) -> AsyncIterator[bytes]:
         for _ in text.strip():
             await anyio.lowlevel.checkpoint()
-            yield sine(0.05, self.sample_rate)
+            yield sine(0.05, self.output_rate)
 
     def clone(self) -> TTS:
         return AsyncTTS()

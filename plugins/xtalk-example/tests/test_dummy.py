@@ -49,7 +49,7 @@ def test_dummy_tts_without_a_file_is_a_second_of_samples_and_no_header() -> None
 
 def test_dummy_tts_takes_the_rate_of_its_file(tmp_path: Path) -> None:
     path = write(tmp_path / "slow.wav", bytes(200), rate=8_000)
-    assert DummyTTS(path).clone().sample_rate == 8_000
+    assert DummyTTS(path).clone().output_rate == 8_000
 
 
 def test_dummy_tts_refuses_stereo(tmp_path: Path) -> None:

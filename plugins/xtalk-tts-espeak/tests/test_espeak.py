@@ -18,7 +18,7 @@ TEXT = "The weather in London will be cloudy with light rain this afternoon."
 
 
 def length(pcm: bytes) -> float:
-    return len(pcm) / 2 / Espeak.sample_rate
+    return len(pcm) / 2 / Espeak.output_rate
 
 
 @pytest.mark.parametrize("name", VOICES)

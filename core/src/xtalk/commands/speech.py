@@ -102,12 +102,12 @@ async def _transcribe(arguments: argparse.Namespace) -> int:
 
 async def _heard(lease: Lease[ASR], recording: AudioFrame) -> str:
     """The text of a whole recording, by the most specific method."""
-    from xtalk.audio import resample
+    from xtalk.audio import RATE_IN, resample
     from xtalk.calls import overrides, recognize
     from xtalk.speech.interfaces import ASR
 
     asr = lease.model
-    audio = resample(recording, asr.sample_rate)
+    audio = resample(recording, RATE_IN)
     streams = ("transcribe", "async_recognize_stream", "recognize_stream")
     if not any(overrides(asr, ASR, name) for name in streams):
         # One call, since nobody waits for what was heard half-way.

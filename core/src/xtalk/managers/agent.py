@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections import deque
 from contextlib import aclosing
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from xtalk import events
@@ -18,17 +19,17 @@ from xtalk.agent import (
     ToolResult,
     TurnRecord,
 )
+from xtalk.answer import Answer, can_speculate
 from xtalk.bus import EventBus, Manager
 from xtalk.calls import respond
 from xtalk.errors import ModelError
 from xtalk.pipeline import Pipeline
-from xtalk.speculation import Speculation, can_speculate
 from xtalk.speech.interfaces import SpeechChunk
 from xtalk.stages import Respond
 from xtalk.turn import Turn
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator
+    from collections.abc import AsyncGenerator, Callable
 
     from xtalk.session import Session
 
@@ -69,8 +70,8 @@ class LLMAgentManager(Manager):
         self._respond: Respond = session.wrapped("respond", self._ask)
         self._turn: Turn | None = None
         self._unrecorded: dict[int, Turn] = {}
-        self._ahead: Speculation | None = None
-        self._promoted: Speculation | None = None
+        self._ahead: Answer | None = None
+        self._promoted: Answer | None = None
         self.discarded = 0  # speculations that were in vain
         self._paused = False
         self._held: list[events.BaseEvent] = []
@@ -111,7 +112,7 @@ class LLMAgentManager(Manager):
         if agent is None or not can_speculate(agent):
             return
         context = dict(self._pipeline.context)
-        ahead = self._ahead = Speculation(event.text, context, agent)
+        ahead = self._ahead = Answer(agent, context, self._late(event.turn_id))
         agent_input = self._input(event.text, event.turn_id, context, speculative=True)
         self._session.spawn(ahead.run, self._respond(agent_input))
 
@@ -124,16 +125,16 @@ class LLMAgentManager(Manager):
         if ahead is not None:
             self._waste(ahead)
 
-    def _waste(self, ahead: Speculation) -> None:
+    def _waste(self, ahead: Answer) -> None:
         self.discarded += 1
-        ahead.discard()
+        ahead.leave()
 
-    def _usable(self, turn_id: int) -> Speculation | None:
+    def _usable(self, turn_id: int) -> Answer | None:
         """What was speculated on these words, if the agent would be told the same now."""
         ahead = self._promoted
         if ahead is None or self._guard is None:
             return None
-        if ahead.failed:
+        if ahead.error is not None:
             why = "the agent failed"
         elif ahead.agent is not self._guard.model:
             why = "another agent"
@@ -156,7 +157,7 @@ class LLMAgentManager(Manager):
         turn, self._turn = self._turn, None
         promoted, self._promoted = self._promoted, None
         if promoted is not None:
-            promoted.discard()
+            promoted.leave()
         self._cancel_timer()
         self._held.clear()
         self._paused = False
@@ -187,10 +188,9 @@ class LLMAgentManager(Manager):
             self._text_over(turn)
             return
         await self._wait_for_others()
-        ahead = self._usable(turn.id)
-        reply = ahead.parts() if ahead is not None else self._asked(turn, request)
+        answer = self._usable(turn.id) or self._begin_answer(turn, request)
         try:
-            async with aclosing(reply) as parts:  # type: ignore[type-var]
+            async with aclosing(answer.parts()) as parts:
                 async for part in parts:
                     self._take(turn, part)
         except Exception as error:
@@ -199,11 +199,23 @@ class LLMAgentManager(Manager):
             return
         self._text_over(turn)
 
-    def _asked(
-        self, turn: Turn, request: events.TurnLLMAgentStartRequested
-    ) -> AsyncIterator[ReplyPart]:
+    def _begin_answer(self, turn: Turn, request: events.TurnLLMAgentStartRequested) -> Answer:
         context = self._pipeline.context
-        return self._respond(self._input(request.text, turn.id, context, event=request.event))
+        answer = Answer(None, context, self._late(turn.id))
+        agent_input = self._input(request.text, turn.id, context, event=request.event)
+        self._session.spawn(answer.run, self._respond(agent_input))
+        return answer
+
+    def _late(self, turn_id: int) -> Callable[[ToolResult], None]:
+        """Note what a tool did after its turn was interrupted: agents to come are told of it."""
+
+        def note(result: ToolResult) -> None:
+            for index, record in enumerate(self._records):
+                if record.turn_id == turn_id:
+                    results = (*record.tool_results, result)
+                    self._records[index] = replace(record, tool_results=results)
+
+        return note
 
     def _input(self, text: str, turn_id: int, context: dict[str, Any], **more: Any) -> AgentInput:
         clock = self._session.clock

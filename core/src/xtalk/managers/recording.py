@@ -151,7 +151,7 @@ class AgentTrack:
 
     def suspended(self, at: float) -> None:
         """The client falls silent at this time; what it has, it keeps."""
-        if self._suspended_at is None:
+        if self._suspended_at is None and self._queue:
             self._suspended_at = at
 
     def resumed(self, at: float) -> None:
@@ -167,6 +167,7 @@ class AgentTrack:
 
     def started(self) -> None:
         """Of a reply before, what is not acknowledged by now never will be."""
+        self._suspended_at = None
         if self._acks:
             self._forget()
 

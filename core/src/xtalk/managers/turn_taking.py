@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 import anyio
 
 from xtalk import events
+from xtalk.answer import can_speculate
 from xtalk.bus import EventBus, Manager
 from xtalk.calls import judge_turn
 from xtalk.dialogue import Dialogue, DialogueConfig, Verdict, judge, strip_tags
 from xtalk.managers.background import Background
 from xtalk.pipeline import Pipeline
-from xtalk.speculation import can_speculate
 from xtalk.speech.interfaces import EndOfTurn
 from xtalk.turn_detector import TextTurnDetector
 

@@ -17,7 +17,7 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from xtalk.audio import RATE_IN, RATE_OUT, AudioFrame
+from xtalk.audio import RATE_OUT, AudioFrame
 
 if TYPE_CHECKING:
     import numpy as np
@@ -126,7 +126,6 @@ class ASR(ABC):
     """
 
     inline: ClassVar[bool] = False
-    sample_rate: ClassVar[int] = RATE_IN
 
     @abstractmethod
     def recognize(self, audio: bytes) -> str:
@@ -179,15 +178,15 @@ class ASR(ABC):
 
 
 class TTS(ABC):
-    """Speech synthesis: text in, PCM16 mono at `sample_rate` out.
+    """Speech synthesis: text in, PCM16 mono at `output_rate` out.
 
     The smallest voice overrides `synthesize` and `clone`. A voice may also define
     `set_speed(speed: float)`, 0.5 to 1.5; without it the engine's speed controller is used.
-    Streams may yield `bytes` at `sample_rate`, `AudioFrame`s, or `SpeechChunk`s with words.
+    Streams may yield `bytes` at `output_rate`, `AudioFrame`s, or `SpeechChunk`s with words.
     """
 
     inline: ClassVar[bool] = False
-    sample_rate: int = RATE_OUT
+    output_rate: int = RATE_OUT
     voices: Sequence[str] = ()
     emotions: Sequence[str] = ()
 

@@ -214,7 +214,7 @@ class ASRSuite(Suite[ASR]):
     expected: ClassVar[str | None] = None
 
     def check_card(self, card: Model, model: ASR) -> None:
-        assert not card.sample_rates or model.sample_rate in card.sample_rates
+        assert not card.sample_rates or RATE_IN in card.sample_rates
 
     @clones(1)
     async def test_it_hears_speech(self, guard: Guard[ASR]) -> None:
@@ -378,7 +378,7 @@ class TTSSuite(Suite[TTS]):
     tolerance: ClassVar[float] = 0.05
 
     def check_card(self, card: Model, model: TTS) -> None:
-        assert not card.sample_rates or model.sample_rate in card.sample_rates
+        assert not card.sample_rates or model.output_rate in card.sample_rates
         assert set(card.voices) <= set(model.voices)
         assert set(card.emotions) <= set(model.emotions)
         assert card.speed in (None, hasattr(model, "set_speed"))
@@ -390,7 +390,7 @@ class TTSSuite(Suite[TTS]):
     @clones(1)
     async def test_it_speaks_at_its_rate(self, guard: Guard[TTS]) -> None:
         speech = await say(guard, self.text)
-        assert speech.rate == guard.model.sample_rate
+        assert speech.rate == guard.model.output_rate
         assert 0.01 < speech.seconds / len(self.text) < 0.5, f"{speech.seconds} s are implausible"
         assert not speech.pcm.startswith(b"RIFF"), "samples only, without the header of a file"
 
@@ -406,7 +406,7 @@ class TTSSuite(Suite[TTS]):
             whole = await tts.async_synthesize(self.text)
         else:
             whole = await run_sync(guard, tts.synthesize, self.text)
-        self.same(AudioFrame(whole, tts.sample_rate).check(), streamed)
+        self.same(AudioFrame(whole, tts.output_rate).check(), streamed)
 
     @clones(1)
     async def test_no_text_is_no_speech(self, guard: Guard[TTS]) -> None:
@@ -527,7 +527,7 @@ async def say(guard: Guard[TTS], text: str) -> AudioFrame:
     """All that the model speaks of a text, as the engine would get it."""
     async with guard.lease() as lease, aclosing(synthesize(lease, text)) as stream:
         chunks = [chunk.audio.check() async for chunk in stream]
-    return join(chunks, guard.model.sample_rate)
+    return join(chunks, guard.model.output_rate)
 
 
 def join(chunks: Sequence[AudioFrame], rate: int) -> AudioFrame:

@@ -39,21 +39,21 @@ class DummyAgent(Agent):
 class DummyTTS(TTS):
     """Plays `audio_file`, a WAV file of PCM16 mono, or else one second of silence.
 
-    The original sent the file with its header; this sends samples only, at `self.sample_rate`.
+    The original sent the file with its header; this sends samples only, at `self.output_rate`.
     """
 
     def __init__(self, audio_file: str | None = None, sample_rate: int = 48_000) -> None:
         self._audio_file = audio_file
-        self.sample_rate = sample_rate
+        self.output_rate = sample_rate
         self._pcm = bytes(2 * sample_rate)
         if audio_file is not None:
-            self._pcm, self.sample_rate = _read(audio_file)
+            self._pcm, self.output_rate = _read(audio_file)
 
     def synthesize(self, text: str) -> bytes:
         return self._pcm if text.strip() else b""
 
     def clone(self) -> DummyTTS:
-        return DummyTTS(self._audio_file, self.sample_rate)
+        return DummyTTS(self._audio_file, self.output_rate)
 
 
 def _read(path: str) -> tuple[bytes, int]:

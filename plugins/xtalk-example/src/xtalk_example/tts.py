@@ -15,7 +15,7 @@ PITCH = {"low": 220.0, "high": 440.0}  # Hz, of the lowest tone
 class ToneTTS(TTS):
     """Every character sounds for `character_ms`, a space is silent: PCM16 mono at 48 kHz."""
 
-    sample_rate = 48_000
+    output_rate = 48_000
     voices = tuple(PITCH)
 
     def __init__(self, voice: str = "high", character_ms: int = 60) -> None:
@@ -27,7 +27,7 @@ class ToneTTS(TTS):
         return b"".join(self.synthesize_stream(text))
 
     def synthesize_stream(self, text: str, **kwargs: Any) -> Iterator[bytes]:
-        samples = round(self.sample_rate * self._character_ms / 1000 / self._speed)
+        samples = round(self.output_rate * self._character_ms / 1000 / self._speed)
         for character in text:
             frequency = PITCH[self._voice] * (1 + ord(character.lower()) % 32 / 32)
             yield silence(samples) if character.isspace() else tone(frequency, samples)
@@ -53,7 +53,7 @@ def silence(samples: int) -> bytes:
 
 def tone(frequency: float, samples: int) -> bytes:
     """A sine that swells and fades, so that tones in a row do not click."""
-    step = 2 * math.pi * frequency / ToneTTS.sample_rate
+    step = 2 * math.pi * frequency / ToneTTS.output_rate
     swell = math.pi / samples
     return array(
         "h", (round(8000 * math.sin(swell * i) * math.sin(step * i)) for i in range(samples))

@@ -52,7 +52,7 @@ PIECE = re.compile(
 class Espeak(TTS):
     """eSpeak NG. A sentence of 3 s takes 2 ms, its first chunk 0.2 ms."""
 
-    sample_rate = 22_050
+    output_rate = 22_050
     voices = tuple(VOICES)
 
     def __init__(
@@ -63,9 +63,9 @@ class Espeak(TTS):
         speed: Annotated[float, Field(ge=0.5, le=1.5, description="1 is 175 words a minute")] = 1.0,
         pitch: Annotated[int, Field(ge=0, le=100, description="how high the voice is")] = 50,
     ) -> None:
-        if library().sample_rate != self.sample_rate:
+        if library().sample_rate != self.output_rate:
             raise ModelError(
-                f"espeak-ng speaks at {library().sample_rate} Hz, expected {self.sample_rate}"
+                f"espeak-ng speaks at {library().sample_rate} Hz, expected {self.output_rate}"
             )
         found = _find(voice)
         if found is None:

@@ -76,7 +76,7 @@ Converse = Callable[..., AbstractAsyncContextManager[Call]]
 
 @pytest.fixture
 def converse() -> Converse:
-    """Open a conversation; keywords are models by their slot, and a `config`.
+    """Open a conversation; keywords are models by their slot, a `config`, the `managers`.
 
     When it ends nothing may be left of it: `run` fails on a task that is still there.
     """
@@ -85,7 +85,11 @@ def converse() -> Converse:
 
 @asynccontextmanager
 async def _converse(
-    *, config: dict[str, Any] | None = None, managers: Any = None, **models: Any
+    *,
+    config: dict[str, Any] | None = None,
+    managers: Any = None,
+    rewire: Callable[[DefaultService], None] = lambda service: None,
+    **models: Any,
 ) -> AsyncIterator[Call]:
     scripted = {
         "asr": ScriptedASR(),
@@ -98,6 +102,7 @@ async def _converse(
         service_config=config,
         manager_classes=managers,
     )
+    rewire(service)
     xtalk = Xtalk(service_prototype=service, plugins=Plugins())
     transport = MemoryTransport()
     async with anyio.create_task_group() as tasks:

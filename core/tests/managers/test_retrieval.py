@@ -16,6 +16,7 @@ from xtalk.serving.module_types import (
     InputGateway,
     LLMAgentManager,
     OutputGateway,
+    RetrievalManager,
     TTSManager,
     TurnTakingManager,
 )
@@ -132,6 +133,26 @@ def test_an_agent_without_tools_is_not_asked_about_documents(
         ("", said, "document_ready"),
         ("hello there", "Hello. How are you?", ""),
     ]
+
+
+def test_the_announcement_can_be_left_out(converse: Any, run: Any) -> None:
+    def rewire(service: Any) -> None:
+        service.unsubscribe_event(
+            event_listener_cls=RetrievalManager,
+            event_type=events.TextSearchable,
+            method_name="announce",
+        )
+
+    agent = Librarian()
+
+    async def main() -> None:
+        async with converse(llm_agent=agent, rewire=rewire) as call:
+            await call.upload("Apples are red.")
+            await anyio.sleep(5)
+            assert finished(call) == []
+            assert agent.tools["local_search"].invoke({"query": "apples"}) == "Apples are red."
+
+    run(main)
 
 
 def test_the_announcement_waits_for_its_turn(converse: Any, run: Any) -> None:

@@ -43,9 +43,14 @@ class RetrievalManager(Manager):
         self._pipeline = pipeline
         self._offered: bool | None = None
 
+    @on(events.TextSearchable, 60)
+    def offer(self, event: events.TextSearchable) -> None:
+        if self._offered is None:
+            self._offered = self._session.offer_tools([self._tool()], "retrieval")
+
     @on(events.TextSearchable, 50)
-    def _announce(self, event: events.TextSearchable) -> None:
-        if self._can_search():
+    def announce(self, event: events.TextSearchable) -> None:
+        if self._offered:
             news = events.TurnLLMAgentStartRequested(
                 text=NEWS.format(summary=event.text), event=DOCUMENT_READY
             )
@@ -56,11 +61,6 @@ class RetrievalManager(Manager):
             )
         self.event_bus.post(news)
         self._pipeline.context["embedding_status"] = "idle"
-
-    def _can_search(self) -> bool:
-        if self._offered is None:
-            self._offered = self._session.offer_tools([self._tool()], "retrieval")
-        return self._offered
 
     def _tool(self) -> Tool:
         return Tool(

@@ -167,3 +167,23 @@ def test_a_segment_that_is_dropped_while_the_detector_thinks_leaves_nothing(
             assert "finish_asr" not in call.actions()
 
     run(main)
+
+
+def test_a_detector_that_is_async_by_nature_is_asked_so(talk: Any, run: Any) -> None:
+    class Remote(LoudnessVAD):
+        inline = False
+
+        def is_speech(self, frame: bytes) -> bool:
+            raise AssertionError("the blocking method was called")
+
+        async def async_is_speech(self, frame: bytes) -> bool:
+            await anyio.sleep(0.001)
+            return LoudnessVAD().is_speech(frame)
+
+    async def main() -> None:
+        async with talk(vad=Remote()) as call:
+            await call.say()
+            await call.client.wait_until_heard()
+            assert not call.client.received(m.Error)
+
+    run(main)

@@ -193,9 +193,10 @@ class TTSManager(Manager):
             await self._room
 
     async def audio(self, chunk: SpeechChunk) -> None:
-        if chunk.sentence is not self._last or self._last is None:
+        if chunk.sentence is not self._last:
             self._last = chunk.sentence
-            self._silence_s = TRIM_S
+            # What an agent sounds by itself belongs to no sentence, and its pauses are its own.
+            self._silence_s = TRIM_S if chunk.sentence is not None else 0.0
         if self._silence_s > 0 and not (chunk := self._trim(chunk)).audio.pcm:
             return
         rate = chunk.audio.rate

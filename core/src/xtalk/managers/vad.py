@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from xtalk.audio import AudioFrame, Framer
 from xtalk.bus import EventBus, Manager
+from xtalk.calls import overrides
 from xtalk.events import (
     ErrorOccurred,
     SpeechCandidate,
@@ -105,6 +106,23 @@ class _Detector:
         return ()
 
 
+class _Answered(VAD):
+    """What an async detector has answered already, in the shape of a sync one."""
+
+    def __init__(self, vad: VAD) -> None:
+        self._vad = vad
+        self._framer = Framer(vad.frame_samples)
+        self._answers: deque[bool] = deque()
+        self.frame_samples = vad.frame_samples
+
+    async def ask(self, frame: AudioFrame) -> None:
+        for piece in self._framer.push(frame.pcm):
+            self._answers.append(await self._vad.async_is_speech(piece))
+
+    def is_speech(self, frame: bytes) -> bool:
+        return bool(self._answers) and self._answers.popleft()
+
+
 class VADManager(Manager):
     """Posts what the server's own ear hears; idle without a model, or when only clients mark."""
 
@@ -123,6 +141,7 @@ class VADManager(Manager):
         self._wake: asyncio.Future[None] | None = None
         self._running = False
         self._inline = True
+        self._async: _Answered | None = None
         self._complained = False
         if not self.active or vad is None:
             return
@@ -132,10 +151,12 @@ class VADManager(Manager):
             silence_ms=config["vad_redemption_ms"],
             frame_ms=1000 * vad.frame_samples / 16_000,
         )
+        self._inline = getattr(vad, "inline", False)
+        if not self._inline and overrides(vad, VAD, "async_is_speech"):
+            vad = self._async = _Answered(vad)
         # The session's clock itself can only be asked on the loop, a detector may be in a thread.
         now = asyncio.get_running_loop().time
         self._stage: Detect = session.wrapped("detect", _Detector(vad, self._endpointer, now))
-        self._inline = getattr(vad, "inline", False)
 
     def push(self, frame: AudioFrame) -> None:
         if not self.active:
@@ -165,13 +186,19 @@ class VADManager(Manager):
                 self._lane.clear()
                 gathered = AudioFrame(b"".join(f.pcm for f in frames), frames[0].rate)
                 try:
-                    found = await run_in_thread(self._stage.push, gathered)
+                    found = await self._listen(gathered)
                 except Exception:
                     self._failed()
                 else:
                     self._tell(found)
             self._wake = asyncio.get_running_loop().create_future()
             await self._wake
+
+    async def _listen(self, frame: AudioFrame) -> Sequence[Speech]:
+        if self._async is None:
+            return await run_in_thread(self._stage.push, frame)
+        await self._async.ask(frame)
+        return self._stage.push(frame)
 
     def _failed(self) -> None:
         """A detector that raises costs these frames; the client is told once."""

@@ -214,12 +214,17 @@ async def change_speed(
 # --- the end of a turn ------------------------------------------------------------------------
 
 
-async def judge_turn(lease: Lease[TurnDetector], text: str, *, agent_speaking: bool) -> EndOfTurn:
-    """The verdict on a text that nothing has followed yet."""
+async def judge_turn(
+    lease: Lease[TurnDetector], text: str, *, silence_ms: float, agent_speaking: bool
+) -> EndOfTurn:
+    """The verdict on a text that this much silence has followed."""
     detector = lease.model
     if overrides(detector, TurnDetector, "async_judge"):
-        return await detector.async_judge(text, silence_ms=0.0, agent_speaking=agent_speaking)
-    return await _call(lease, detector.judge, text, silence_ms=0.0, agent_speaking=agent_speaking)
+        judging = detector.async_judge(text, silence_ms=silence_ms, agent_speaking=agent_speaking)
+        return await judging
+    return await _call(
+        lease, detector.judge, text, silence_ms=silence_ms, agent_speaking=agent_speaking
+    )
 
 
 # --- the agent ----------------------------------------------------------------------------------

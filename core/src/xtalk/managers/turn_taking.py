@@ -27,6 +27,7 @@ __all__ = ["TurnTakingManager"]
 log = logging.getLogger("xtalk.turn_taking")
 
 VERDICT_S = 0.2  # for a detector that is not inline
+MARK_DELAY_MS = 500.0  # how late the original's page marks an end
 UNJUDGED = EndOfTurn(kind="complete", reason="no verdict")
 
 on = Manager.event_handler
@@ -63,6 +64,7 @@ class TurnTakingManager(Manager):
         self._unjudged: deque[events.TranscriptReady] = deque()
         self._judged = ("", UNJUDGED)
         self._ended_by_server = False
+        self._marked_after_ms = MARK_DELAY_MS
         self.dialogue = Dialogue(
             DialogueConfig(
                 vad_source=source,
@@ -107,7 +109,15 @@ class TurnTakingManager(Manager):
     @on(events.VADSpeechStart, 96)
     @on(events.VADSpeechEnd, 96)
     def _note_end(self, event: events.VADSpeechStart | events.VADSpeechEnd) -> None:
-        self._ended_by_server = event.TYPE == events.VADSpeechEnd.TYPE and event.source == "server"
+        ended = event.TYPE == events.VADSpeechEnd.TYPE
+        if ended and self.dialogue.segment != "open":
+            return  # another end came before
+        self._ended_by_server = ended and event.source == "server"
+
+    @on(events.ConversationStarted, 96)
+    def _meet_client(self, event: events.ConversationStarted) -> None:
+        """A page of the original says nothing of itself, and has waited before it marks an end."""
+        self._marked_after_ms = 0.0 if "pauses_itself" in event.client else MARK_DELAY_MS
 
     @on(events.TranscriptReady, 95)
     def _feed_transcript(self, event: events.TranscriptReady) -> None:
@@ -151,7 +161,9 @@ class TurnTakingManager(Manager):
         with anyio.move_on_after(VERDICT_S):
             try:
                 async with self._guard.lease() as lease:
-                    return await judge_turn(lease, text, agent_speaking=speaking)
+                    return await judge_turn(
+                        lease, text, silence_ms=self._marked_after_ms, agent_speaking=speaking
+                    )
             except Exception:
                 self._failed()
         return UNJUDGED
@@ -188,14 +200,14 @@ class TurnTakingManager(Manager):
         if tag is not None or verdict.kind != "complete" or self._ended_by_server:
             return verdict  # the server's endpoint has waited for more already
         if self._inline:
-            found = self._ask_inline(text, agent_speaking)
+            found = self._ask_inline(text, agent_speaking, self._marked_after_ms)
         else:
             found = self._judged[1] if self._judged[0] == text else UNJUDGED
         return found if found.kind != "complete" else verdict
 
-    def _ask_inline(self, text: str, agent_speaking: bool) -> EndOfTurn:
+    def _ask_inline(self, text: str, agent_speaking: bool, silence_ms: float = 0.0) -> EndOfTurn:
         try:
-            return self._detector.judge(text, silence_ms=0.0, agent_speaking=agent_speaking)
+            return self._detector.judge(text, silence_ms=silence_ms, agent_speaking=agent_speaking)
         except Exception:
             self._failed()
             return UNJUDGED

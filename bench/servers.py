@@ -97,7 +97,6 @@ def ours() -> FastAPI:
     from xtalk.pipeline import DefaultPipeline
     from xtalk.service import DefaultService, Host
     from xtalk.speech.interfaces import ASR, TTS, Transcript
-    from xtalk.transport import StarletteTransport
 
     class ScenarioASR(ASR):
         def recognize(self, audio: bytes) -> str:
@@ -141,7 +140,7 @@ def ours() -> FastAPI:
 
     @app.websocket("/ws")
     async def talk(websocket: WebSocket) -> None:
-        await host.connect(StarletteTransport(websocket))
+        await host.connect(websocket)
 
     return app
 

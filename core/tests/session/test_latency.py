@@ -8,6 +8,7 @@ from typing import Any
 import anyio
 import pytest
 
+from xtalk import events
 from xtalk.testing.fakes import ScriptedAgent, ScriptedASR, tone
 from xtalk.wire import messages as m
 
@@ -119,18 +120,56 @@ def test_the_mark_that_comes_after_the_servers_own_end_moves_no_stamp(talk: Any,
     run(main)
 
 
-def test_a_cough_within_the_first_chunk_leaves_the_playout_unknown(talk: Any, run: Any) -> None:
+def test_a_pause_within_the_first_chunk_leaves_the_playout_unknown(talk: Any, run: Any) -> None:
+    """The acknowledgement then comes late and no longer tells when the chunk began to sound."""
+
     async def main() -> None:
-        async with talk(
-            asr=ScriptedASR(["tell me something", "", ""]), agent=ScriptedAgent(LONG), vad=None,
-            pauses_itself=True,
-        ) as call:  # fmt: skip
-            speech = tone(0.5, rate=16_000)
-            await call.client.say_with_marks(speech)
+        async with talk(agent=ScriptedAgent(LONG)) as call:
+            await call.say(1.0)
             await call.client.wait_for(m.StartTts)
-            await anyio.sleep(0.02)
-            await call.client.say_with_marks(speech)
+            await anyio.sleep(0.01)
+            call.session.post(events.TurnTTSPauseRequested())
+            await anyio.sleep(0.5)
+            call.session.post(events.TurnTTSResumeRequested())
             await call.client.wait_until_heard()
             assert [f.playout_ms for f in call.client.received(m.LatencyMetrics)] == [None]
+
+    run(main)
+
+
+def test_an_answer_to_no_speech_has_no_report(talk: Any, run: Any) -> None:
+    async def main() -> None:
+        async with talk() as call:
+            await call.say(1.0)
+            await call.client.wait_until_heard()
+            await anyio.sleep(5)
+            before = len(call.client.timeline)
+            for event in (
+                events.ASRResultFinal(text="typed, not said", turn_id=9),
+                events.LLMFirstChunk(turn_id=9),
+                events.LLMFirstSentence(turn_id=9),
+                events.TTSStarted(turn_id=9),
+                events.TTSChunkGenerated(chunk_index=1000, audio_chunk=bytes(960)),
+            ):
+                call.session.post(event)
+            await anyio.sleep(1)
+            assert call.client.received(m.LatencyMetrics, after=before) == []
+
+    run(main)
+
+
+def test_a_turn_that_a_timer_ended_does_not_take_the_mark_of_the_one_before(
+    talk: Any, run: Any
+) -> None:
+    async def main() -> None:
+        asr = ScriptedASR(["one", "two"])
+        async with talk(asr=asr, vad=None, pauses_itself=True, config={"segment_sec": 3}) as call:
+            await call.client.say_with_marks(tone(1.0, rate=16_000))
+            await call.client.wait_until_heard()
+            before = len(call.client.timeline)
+            call.client.send(m.VadSpeechStart(timestamp=1))  # and no end
+            figures = await call.client.wait_for(m.LatencyMetrics, after=before, timeout=20)
+            assert figures.silence_ms is None
+            assert figures.e2e_latency_ms == pytest.approx(230, abs=4)
 
     run(main)

@@ -190,12 +190,12 @@ def test_marks_of_nothing_before_the_reply_take_nothing_of_it(
     talk: Any, run: Any, tmp_path: Path
 ) -> None:
     async def main() -> Any:
-        asr = ScriptedASR(["", "tell me something"])
-        async with talk(config={"recording": str(tmp_path)}, asr=asr, pauses_itself=True) as call:
+        asr = ScriptedASR(word_s=5.0)
+        async with talk(config={"recording": str(tmp_path)}, asr=asr) as call:
             began = call.session.began
-            await call.client.say_with_marks(bytes(16_000))  # the detector hears nothing in it
-            await anyio.sleep(1)
-            await call.client.say_with_marks(tone(1.0, rate=16_000, level=8000), end_delay_s=1.5)
+            call.client.send(m.VadSpeechStart(timestamp=1))  # the detector hears nothing in it
+            await call.client.wait_for(m.InvalidAsrResult)
+            await call.say()
             await call.client.wait_until_heard()
             await anyio.sleep(1)
         return call, began
@@ -342,6 +342,24 @@ def test_false_acknowledgements_place_nothing() -> None:
     heard = levels(track.take(96_000, 10.0), 4800)
     assert heard[:4] == [1, 1, 2, 0]
     assert not any(heard[3:])
+
+
+def test_acknowledgements_faster_than_time_place_nothing() -> None:
+    track = AgentTrack()
+    for index in range(1, 6):
+        track.sent(index, frame(index, 9600), 0.0)
+    track.acknowledged(1, 0.2)
+    track.acknowledged(5, 0.25)
+    assert levels(track.take(96_000, 10.0), 4800)[:4] == [1, 1, 0, 0]
+
+
+def test_of_a_client_that_fell_silent_no_more_is_taken_for_heard() -> None:
+    track = AgentTrack()
+    for index in range(1, 6):
+        track.sent(index, frame(index, 9600), 0.0)
+    track.acknowledged(1, 0.2)
+    track.stopped(5.0)
+    assert levels(track.take(480_000, 20.0), 4800)[:6] == [1, 1, 2, 2, 0, 0]
 
 
 def test_what_replaces_a_lost_chunk_is_not_there_twice() -> None:

@@ -82,7 +82,7 @@ class LatencyManager(Manager):
     @on(events.TurnASREndRequested, 50)
     def _segment_ended(self, event: events.TurnASREndRequested) -> None:
         """Of two marks it is the first that ends a segment; a timer does it without any."""
-        mark, self._mark = self._mark, None
+        mark = self._mark
         self._ended = event.at if mark is None else mark.at
         by_server = mark is not None and mark.source == "server"
         self._silence_ms = mark.silence_ms if mark is not None and by_server else None
@@ -92,14 +92,15 @@ class LatencyManager(Manager):
     @on(events.ASRResultFinal, 50)
     def _transcribed(self, event: events.ASRResultFinal) -> None:
         ended, self._ended = self._ended, None
-        self._turn = _Turn(
-            id=event.turn_id,
-            ended=event.at if ended is None else ended,
-            silence_ms=self._silence_ms,
-            network_ms=self._network_ms,
-            final=event.at,
-        )
-        self._silence_ms = None
+        self._turn = None
+        if ended is not None:  # else nobody spoke, and there is no end of speech to count from
+            self._turn = _Turn(
+                id=event.turn_id,
+                ended=ended,
+                silence_ms=self._silence_ms,
+                network_ms=self._network_ms,
+                final=event.at,
+            )
 
     @on(events.LLMFirstChunk, 50)
     def _first_token(self, event: events.LLMFirstChunk) -> None:

@@ -151,7 +151,7 @@ class AgentTrack:
 
     def suspended(self, at: float) -> None:
         """The client falls silent at this time; what it has, it keeps."""
-        if self._suspended_at is None and self._queue:
+        if self._suspended_at is None:
             self._suspended_at = at
 
     def resumed(self, at: float) -> None:

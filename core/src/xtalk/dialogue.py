@@ -221,6 +221,7 @@ class Dialogue:
         self._server_speaking = False
         self._started_at = self._resumed_at = float("-inf")
         self._left = False  # the client has ended the conversation, and has not begun another
+        self._telling = False  # the gate opens, and what the agent said meanwhile is still held
         self._reopened = False  # the gate was opened for a reply, and nothing came of it yet
         self._on: dict[str, Callable[[Any, float], list[BaseEvent]]] = {
             VADSpeechStart.TYPE: self._start,
@@ -231,6 +232,7 @@ class Dialogue:
             TurnASRResetRequested.TYPE: self._forget,
             TranscriptReady.TYPE: self._transcript,
             TurnLLMAgentStartRequested.TYPE: self._request,
+            TurnLLMAgentResumeRequested.TYPE: self._told,
             ReplyAudioReady.TYPE: self._audio_ready,
             ReplyOver.TYPE: self._reply_over,
             TTSStarted.TYPE: self._tts_started,
@@ -604,6 +606,7 @@ class Dialogue:
     def _go_on(self, now: float) -> list[BaseEvent]:
         """Rows 7a to 7f: the gate opens; the client is woken where it waits for that."""
         speech = self._speech
+        self._telling = True
         tell = restart = False
         after: list[BaseEvent] = []
         if self.sounding:
@@ -628,9 +631,14 @@ class Dialogue:
             self._queue.append(event)
         return []
 
+    def _told(self, event: TurnLLMAgentResumeRequested, now: float) -> list[BaseEvent]:
+        """Now a reply that was over before the gate opened has also been told to its end."""
+        self._telling = False
+        return []
+
     def _serve_queue(self) -> list[BaseEvent]:
-        busy = self.segment != "none" or self.holding or self.reply != "idle" or self._left
-        if busy or not self._queue:
+        busy = self.segment != "none" or self.holding or self.reply != "idle"
+        if busy or self._telling or self._left or not self._queue:
             return []
         stop: list[BaseEvent] = [TTSStopped()] if self.ctx or self.susp else []
         return [*stop, self._begin_turn(self._queue.popleft())]
@@ -697,7 +705,7 @@ class Dialogue:
         self._pauses_itself = bool(client.get("pauses_itself", True))
 
     def _conversation_ended(self, event: ConversationEnded, now: float) -> list[BaseEvent]:
-        self._left = True
+        self._left, self._telling = True, False
         self._queue.clear()
         self.susp = self.ctx = self.ruined = False
         self.held, self._hold_until = None, None

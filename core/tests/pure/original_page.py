@@ -100,6 +100,14 @@ class OriginalPage:
         self.state = "processing"
         return [("vad_speech_end", 0)]
 
+    def mute(self, now: float) -> list[tuple[str, int]]:
+        """It says that speech has ended, also when there was none."""
+        if not self.marks:
+            return []
+        if self.state == "listening":
+            self.state = "idle"
+        return [("vad_speech_end", 0)]
+
     # --- the server -------------------------------------------------------------------------
 
     def receive(self, action: str, data: object, now: float) -> list[tuple[str, int]]:

@@ -16,7 +16,7 @@ from original_page import RATE, Device, OriginalPage, Played, SimplePlayer
 
 from xtalk import events as ev
 from xtalk.audio import AudioFrame
-from xtalk.dialogue import Dialogue, DialogueConfig
+from xtalk.dialogue import Dialogue, DialogueConfig, words_of
 from xtalk.playback import USER, Playback
 from xtalk.speech.interfaces import Sentence, SpeechChunk, Transcript
 
@@ -75,6 +75,8 @@ class Script:
     piece_s: float
     fails_at: int | None = None  # after so many sentences
     silent: bool = False
+    tools: dict[int, tuple[bool, float]] = field(default_factory=dict)
+    # before which sentence: has it effects, how long does it take
 
 
 def draw_utterances(rng: random.Random) -> list[Utterance]:
@@ -106,6 +108,11 @@ def draw_script(rng: random.Random) -> Script:
         piece_s=rng.choice((0.001, 0.01, 0.05)),
         fails_at=rng.choice((None, None, None, None, None, None, 0, 1)),
         silent=rng.random() < 0.05,
+        tools={
+            number: (rng.random() < 0.5, rng.choice((0.0, 0.3, 2.0)))
+            for number in range(len(sentences) + 1)
+            if rng.random() < 0.15
+        },
     )
 
 
@@ -146,6 +153,17 @@ class Report:
     restarts: int = 0
     interrupted: int = 0
     rejected: int = 0
+    tools: int = 0
+    late_tools: int = 0  # ended after their turn was interrupted
+    speculated: int = 0
+    promoted: int = 0
+    begun_by_server: int = 0
+    muted: int = 0
+    deaf: int = 0  # the microphone's audio was lost for good
+
+    @property
+    def counts(self) -> dict[str, int]:
+        return {name: value for name, value in vars(self).items() if isinstance(value, int)}
 
     @property
     def faults(self) -> list[str]:
@@ -169,6 +187,8 @@ class Turn:
     sentence_ends: list[tuple[Sentence, int, int]] = field(default_factory=list)
     over: ev.ReplyOver | None = None
     stopped: bool = False
+    called: list[int] = field(default_factory=list)
+    done: list[int] = field(default_factory=list)  # tools with effects that ended
     waiting: Callable[[], None] | None = None
 
 
@@ -189,7 +209,8 @@ class Simulation:
         self.rtt = rng.uniform(0.002, 0.18)
         self._line = {"up": 0.0, "down": 0.0}
         vad = kind not in ("marks", "ours")
-        self.dialogue = dialogue(DialogueConfig(server_vad=vad, rtt_s=self.rtt), 0.0)
+        config = DialogueConfig(server_vad=vad, rtt_s=self.rtt, speculate=rng.random() < 0.5)
+        self.dialogue = dialogue(config, 0.0)
         self.dialogue.last_frame = float("inf")
         self.playback = playback()
         self.playback.rtt = self.rtt
@@ -200,7 +221,12 @@ class Simulation:
         self.turns: dict[int, Turn] = {}
         self.turn: Turn | None = None
         self.agent_shut = False
-        self.agent_held: list[tuple[Turn, bool]] = []
+        self.agent_held: list[Callable[[], None]] = []
+        self.shadow: tuple[int, str, float, Script] | None = None
+        self.asked = 0  # turns that the server has begun
+        self.muted = self.deaf = False
+        self.unfinished: set[str] = set()  # detectors that a mute caught in mid-speech
+        self.hearing: set[str] = set()
         self.asr: list[object] = []  # the live tokens: a reset takes them all
         self.asr_from = 0.0
         self.log: list[tuple[str, object]] = []
@@ -283,10 +309,15 @@ class Simulation:
             for at, start in heard_by_detector(
                 self.utterances, rng, onset=0.25, hangover=0.5, miss=miss
             ):
-                self.at(at + self.rtt / 2, self._vad(start))
+                self.at(at + self.rtt / 2, self._vad_start if start else self._vad_end)
+            for said in self.utterances:
+                self.at(said.end + 0.12 + self.rtt / 2, self._candidate)
+        for _ in range(rng.choice((0, 0, 0, 1, 1, 3))):
+            self.at(rng.uniform(0.5, 10), self._ask)
         if rng.random() < 0.2:
-            self.at(rng.uniform(0.5, 10), lambda: self.post(ev.TurnLLMAgentStartRequested(text="")))
-
+            self.at(rng.uniform(0.5, 10.0), self._mute)
+        elif rng.random() < 0.06:
+            self.at(rng.uniform(0.5, 10.0), self._lose_audio)
         if rng.random() < 0.05:
             self.at(rng.uniform(1.0, 12.0), self._leave)
 
@@ -297,17 +328,76 @@ class Simulation:
         self.page.state = "idle"
         self._deliver("up", lambda: self.post(ev.ConversationEnded()))
 
+    def _ask(self) -> None:
+        self.asked += 1
+        self.post(ev.TurnLLMAgentStartRequested(text=""))
+
+    def _mute(self) -> None:
+        """Nothing is heard, and a detector in mid-speech stays there."""
+        if self.left:
+            return
+        self.report.muted += 1
+        self.muted = True
+        self.unfinished |= self.hearing
+        until = self.now + self.rng.uniform(0.1, 4.0)
+        self._silence(until)
+        self.dialogue.last_frame = self.now
+        self._from_page(self.page.mute(self.now))
+        self.at(until, self._unmute)
+
+    def _unmute(self) -> None:
+        self.muted = False
+        self.dialogue.last_frame = float("inf")
+        self.at(self.now + 0.5, lambda: self._page_end() if "page" in self.unfinished else None)
+        self.at(self.now + 0.5, lambda: self._vad_end() if "vad" in self.unfinished else None)
+
+    def _lose_audio(self) -> None:
+        """The page's microphone is gone, and nobody says so."""
+        self.report.deaf += 1
+        self.deaf = True
+        self._silence(float("inf"))
+        self.dialogue.last_frame = self.now
+
+    def _silence(self, until: float) -> None:
+        """What is said from now on reaches nobody."""
+        for said in self.utterances:
+            if said.start < self.now < said.end:
+                share = (self.now - said.start) / (said.end - said.start)
+                said.words, said.end = said.words[: int(len(said.words) * share)], self.now
+            elif self.now <= said.start < until:
+                said.words = []
+
+    def _detects(self, who: str, start: bool) -> bool:
+        """Whether this detector says so. In mid-speech it makes no start, whatever it missed."""
+        if self.left or self.muted or self.deaf:
+            return False
+        if start:
+            known = who in self.unfinished
+            self.hearing.add(who)
+            return not known
+        self.hearing.discard(who)
+        self.unfinished.discard(who)
+        return True
+
     def _page_start(self) -> None:
-        if not self.left:
+        if self._detects("page", True):
             self._from_page(self.page.speech_start(self.now))
 
     def _page_end(self) -> None:
-        if not self.left:
+        if self._detects("page", False):
             self._from_page(self.page.speech_end(self.now))
 
-    def _vad(self, start: bool) -> Callable[[], None]:
-        cls = ev.VADSpeechStart if start else ev.VADSpeechEnd
-        return lambda: None if self.left else self.post(cls(source="server"))
+    def _vad_start(self) -> None:
+        if self._detects("vad", True):
+            self.post(ev.VADSpeechStart(source="server"))
+
+    def _vad_end(self) -> None:
+        if self._detects("vad", False):
+            self.post(ev.VADSpeechEnd(source="server"))
+
+    def _candidate(self) -> None:
+        if "vad" in self.hearing and not (self.left or self.muted or self.deaf):
+            self.post(ev.SpeechCandidate(silence_ms=120))
 
     # --- the line -----------------------------------------------------------------------
 
@@ -325,6 +415,8 @@ class Simulation:
             self._deliver("up", lambda event=event: self.post(event))
 
     def send(self, action: str, data: object = None) -> None:
+        if action in ("chunk", "update_resp", "tool_called") and self.dialogue.gate_shut:
+            self.report.wire.append(f"{action} through a shut gate")
         self.log.append((action, data))
         self._deliver("down", lambda: self._to_page(action, data))
 
@@ -408,16 +500,61 @@ class Simulation:
         if event.turn_id in self.turns:
             self.report.wire.append(f"turn {event.turn_id} began twice")
         self.agent_held, self.agent_shut = [], False
-        turn = self.turn = Turn(event.turn_id, draw_script(self.rng))
+        script, begun = self._script_of(event)
+        turn = self.turn = Turn(event.turn_id, script)
         self.turns[event.turn_id] = turn
         self.report.replies += 1
-        self.at(self.now + turn.script.think_s, lambda: self._say(turn, 0))
+        self.report.begun_by_server += not event.text
+        self.at(begun + turn.script.think_s, lambda: self._say(turn, 0))
         return self.playback.begin(event.turn_id, self.now)
+
+    def _script_of(self, event: ev.TurnLLMAgentStartRequested) -> tuple[Script, float]:
+        """What the agent will say, and since when it thinks about it."""
+        shadow, self.shadow = self.shadow, None
+        if not event.speculated:
+            if shadow is not None:
+                self.report.wire.append("a turn began beside a speculation")
+            return draw_script(self.rng), self.now
+        if shadow is None:
+            self.report.wire.append(f"nothing became turn {event.turn_id}")
+            return draw_script(self.rng), self.now
+        if shadow[0] != event.turn_id or words_of(shadow[1]) != words_of(event.text):
+            self.report.wire.append(f"{shadow[:2]} became turn {event.turn_id}: {event.text}")
+        self.report.promoted += 1
+        return shadow[3], shadow[2]
+
+    def on_TurnLLMAgentSpeculateRequested(self, event: ev.TurnLLMAgentSpeculateRequested) -> None:
+        if self.shadow is not None or self.dialogue.reply != "idle" or not self.open_segment:
+            self.report.wire.append("a speculation that must not be")
+        self.report.speculated += 1
+        self.shadow = (event.turn_id, event.text, self.now, draw_script(self.rng))
+
+    def on_TurnLLMAgentDiscardRequested(self, event: ev.TurnLLMAgentDiscardRequested) -> None:
+        if self.shadow is None:
+            self.report.wire.append("a discard of nothing")
+        self.shadow = None
+
+    def _call_tool(self, turn: Turn, number: int) -> None:
+        effects, seconds = turn.script.tools[number]
+        turn.called.append(number)
+        self.report.tools += 1
+        self._tell(lambda: self.send("tool_called", (turn.turn_id, number)))
+        self.at(self.now + seconds, lambda: self._tool_over(turn, number, effects))
+
+    def _tool_over(self, turn: Turn, number: int, effects: bool) -> None:
+        """One with effects runs to its end in any case; of a dead turn nobody hears."""
+        if effects:
+            turn.done.append(number)
+            self.report.late_tools += not turn.alive
+        self._say(turn, number)
 
     def _say(self, turn: Turn, number: int) -> None:
         if not turn.alive:
             return
         script = turn.script
+        if number in script.tools and number not in turn.called:
+            self._call_tool(turn, number)
+            return
         if script.fails_at == number:
             self.post(ev.ErrorOccurred(error_message="it failed"))
             self._finish_text(turn)
@@ -464,9 +601,16 @@ class Simulation:
             waiting()
 
     def _update(self, turn: Turn, *, finish: bool) -> None:
+        self._tell(lambda: self._update_now(turn, finish=finish))
+
+    def _tell(self, send: Callable[[], None]) -> None:
         if self.agent_shut:
-            self.agent_held.append((turn, finish))
-        elif finish:
+            self.agent_held.append(send)
+        else:
+            send()
+
+    def _update_now(self, turn: Turn, *, finish: bool) -> None:
+        if finish:
             turn.finish_owed = False
             self.send("finish_resp", (turn.turn_id, turn.text))
         else:
@@ -483,8 +627,8 @@ class Simulation:
     def on_TurnLLMAgentResumeRequested(self, event: ev.BaseEvent) -> None:
         self.agent_shut = False
         held, self.agent_held = self.agent_held, []
-        for turn, finish in held:
-            self._update(turn, finish=finish)
+        for send in held:
+            send()
 
     def on_TurnLLMAgentStopRequested(self, event: ev.BaseEvent) -> None:
         self.agent_held, self.agent_shut = [], False
@@ -566,8 +710,14 @@ class Simulation:
         dialogue, page, stuck = self.dialogue, self.page, self.report.stuck
         if (dialogue.segment, dialogue.reply, dialogue.holding) != ("none", "idle", False):
             stuck.append(f"server: {dialogue.segment}, {dialogue.reply}, {dialogue.holding}")
-        if self.playback.active or self.open_segment:
-            stuck.append("the playback or a segment is still open")
+        if self.playback.active or self.open_segment or self.shadow is not None:
+            stuck.append("the playback, a segment or a speculation is still open")
+        if not self.left and self.report.begun_by_server != self.asked:
+            stuck.append("a reply that the server asked for was never begun")
+        for turn in self.turns.values():
+            acted = [number for number in turn.called if turn.script.tools[number][0]]
+            if acted != turn.done:
+                stuck.append(f"tools of turn {turn.turn_id} never ended")
         if page.marks and page.state != "idle":
             stuck.append(f"page: {page.state}")
         if page.scheduled or page.queue:
@@ -593,7 +743,7 @@ class Simulation:
                 last_asr = turn
                 if action == "finish_asr":
                     finished.add(turn)
-            elif action in ("update_resp", "finish_resp"):
+            elif action in ("update_resp", "finish_resp", "tool_called"):
                 if data[0] in self.finals and data[0] not in finished:
                     wrong.append(f"{action} of turn {data[0]} before its finish_asr")
                 if data[0] in answered or data[0] < 1:

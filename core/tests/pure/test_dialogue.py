@@ -720,6 +720,24 @@ def test_row_17_it_waits_for_its_time_and_stops_old_output() -> None:
     assert talk.dialogue.turn_id == 2
 
 
+def test_row_17_it_waits_until_the_reply_before_is_told_to_its_end() -> None:
+    talk = Talk().thinking()
+    talk.mark()
+    talk.post(ev.TurnLLMAgentStartRequested(text="a document came"))
+    talk.mark(False)
+    talk.clear()
+    owners = talk._owners
+    talk._owners = lambda event: (
+        [ev.ReplyOver(turn_id=1)] if isinstance(event, ev.TurnTTSResumeRequested) else owners(event)
+    )
+    talk.say("", final=True)
+    assert [type(event).__name__ for event in talk.asked] == [
+        "TurnTTSResumeRequested",
+        "TurnLLMAgentResumeRequested",
+        "TurnLLMAgentStartRequested",
+    ]
+
+
 def test_row_17_ids_stay_in_step() -> None:
     talk = Talk()
     talk.post(ev.TurnLLMAgentStartRequested(text="news"))

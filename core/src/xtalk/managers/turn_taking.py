@@ -100,6 +100,7 @@ class TurnTakingManager(Manager):
     @on(events.TTSChunkPlayedConfirm, 95)
     @on(events.TTSPlaybackFinished, 95)
     @on(events.TurnLLMAgentStartRequested, 95)
+    @on(events.TurnLLMAgentResumeRequested, 80)
     @on(events.TurnASRStartRequested, 80)
     @on(events.TurnASREndRequested, 80)
     @on(events.TurnASRResetRequested, 80)

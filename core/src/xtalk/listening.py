@@ -112,7 +112,7 @@ class Listening:
     def push(self, frame: AudioFrame) -> None:
         self._ring.append(frame)
         self._ring_s += frame.seconds
-        while self._ring_s - self._ring[0].seconds >= self._pre_roll_s:
+        while self._ring and self._ring_s - self._ring[0].seconds >= self._pre_roll_s:
             self._ring_s -= self._ring.popleft().seconds
         segment = self._open
         if segment is None:

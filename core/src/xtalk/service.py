@@ -242,6 +242,7 @@ class Host:
                 for _, context in self.plugins.call("xtalk_lifespan", xtalk=xtalk):
                     if context is not None:
                         await stack.enter_async_context(context)
+            await run_in_thread(_warm)
             for model in self._prototypes():
                 stack.push_async_callback(close_model, model)
                 try:
@@ -253,6 +254,12 @@ class Host:
                 yield
             finally:
                 await self.shutdown()
+
+
+def _warm() -> None:
+    """Import off the loop what the first audio of the process would import on it."""
+    import numpy  # noqa: F401
+    import soxr  # noqa: F401
 
 
 async def _apologise(transport: Transport) -> None:

@@ -81,11 +81,16 @@ class EnhancerManager(Manager):
         self._put(frame)
 
     def after(self, call: Callable[[], None]) -> None:
-        """Run `call` once every frame that came before it has been heard."""
-        if self._guard is None:
-            call()
-        else:
+        """Run `call` once every frame that came before it has been heard, the held back too."""
+        if self._guard is not None:
             self._put(call)
+            return
+        try:
+            for heard in self._stage.flush():
+                self._session.hear_clean(heard)
+        except Exception:
+            self._failed()
+        call()
 
     def _put(self, item: AudioFrame | Callable[[], None]) -> None:
         self._lane.append(item)

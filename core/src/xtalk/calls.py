@@ -9,8 +9,16 @@ comes back is normalised: text becomes `Text`, bytes become a `SpeechChunk`.
 from __future__ import annotations
 
 import inspect
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterable,
+    Mapping,
+)
 from contextlib import aclosing
+from functools import partial
 from typing import Any, TypeVar
 
 from xtalk.agent import Agent, AgentInput, ReplyPart, Text, ToolCall, ToolResult, Usage
@@ -159,7 +167,7 @@ async def synthesize(lease: Lease[TTS], text: str) -> AsyncGenerator[SpeechChunk
     """One sentence as chunks of whole samples."""
     tts = lease.model
     half = b""  # a service may cut its stream in the middle of a sample
-    async with aclosing(_pieces(lease, text)) as pieces:
+    async with aclosing(_most_specific(lease, TTS, "synthesize", text)) as pieces:
         async for piece in pieces:
             if isinstance(piece, SpeechChunk):
                 yield piece
@@ -175,26 +183,6 @@ async def synthesize(lease: Lease[TTS], text: str) -> AsyncGenerator[SpeechChunk
             half = pcm[even:]
             if even:
                 yield SpeechChunk(audio=AudioFrame(pcm[:even] if half else pcm, rate))
-
-
-async def _pieces(lease: Lease[TTS], text: str) -> AsyncGenerator[Any, None]:
-    tts = lease.model
-    if overrides(tts, TTS, "async_synthesize_stream"):
-        async with aclosing(_iterator(tts.async_synthesize_stream(text))) as pieces:
-            async for piece in pieces:
-                yield piece
-    elif overrides(tts, TTS, "synthesize_stream"):
-        if tts.inline:
-            for piece in tts.synthesize_stream(text):
-                yield piece
-            return
-        async with aclosing(lease.iterate(lambda: tts.synthesize_stream(text))) as pieces:
-            async for piece in pieces:
-                yield piece
-    elif overrides(tts, TTS, "async_synthesize"):
-        yield await tts.async_synthesize(text)
-    else:
-        yield await _call(lease, tts.synthesize, text)
 
 
 async def change_speed(
@@ -232,34 +220,14 @@ async def judge_turn(
 
 async def respond(lease: Lease[Agent], input: AgentInput) -> AsyncGenerator[ReplyPart, None]:
     """The parts of one reply."""
-    async with aclosing(_reply(lease, input)) as parts:
+    async with aclosing(_most_specific(lease, Agent, "generate", input)) as parts:
         async for part in parts:
+            if isinstance(part, tuple):  # a whole reply: its text, and its tool calls
+                text, calls = part
+                for call in calls:
+                    yield normalise(call)
+                part = text
             yield normalise(part)
-
-
-async def _reply(lease: Lease[Agent], input: AgentInput) -> AsyncGenerator[Any, None]:
-    agent = lease.model
-    if overrides(agent, Agent, "async_generate_stream"):
-        async with aclosing(_iterator(agent.async_generate_stream(input))) as parts:
-            async for part in parts:
-                yield part
-    elif overrides(agent, Agent, "generate_stream"):
-        if agent.inline:
-            for part in agent.generate_stream(input):
-                yield part
-            return
-        async with aclosing(lease.iterate(lambda: agent.generate_stream(input))) as parts:
-            async for part in parts:
-                yield part
-    else:
-        if overrides(agent, Agent, "async_generate"):
-            reply = await agent.async_generate(input)
-        else:
-            reply = await _call(lease, agent.generate, input)
-        text, calls = (reply, []) if isinstance(reply, str) else reply
-        for call in calls:
-            yield call
-        yield text
 
 
 def normalise(part: Any) -> ReplyPart:
@@ -277,6 +245,30 @@ def normalise(part: Any) -> ReplyPart:
 
 def _result(name: str, content: Any, args: Mapping[str, Any] | None = None) -> ToolResult:
     return ToolResult(id="", name=name, content=str(content), args=dict(args or {}))
+
+
+def _most_specific(
+    lease: Lease[Any], base: type, method: str, argument: Any
+) -> AsyncGenerator[Any, None]:
+    """What the first of the method's four forms gives that the class overrides."""
+    model = lease.model
+    if overrides(model, base, f"async_{method}_stream"):
+        return _iterator(getattr(model, f"async_{method}_stream")(argument))
+    if overrides(model, base, f"{method}_stream"):
+        stream = partial(getattr(model, f"{method}_stream"), argument)
+        return _in_place(stream) if getattr(model, "inline", False) else lease.iterate(stream)
+    if overrides(model, base, f"async_{method}"):
+        return _once(getattr(model, f"async_{method}")(argument))
+    return _once(_call(lease, getattr(model, method), argument))
+
+
+async def _once(answer: Awaitable[Any]) -> AsyncGenerator[Any, None]:
+    yield await answer
+
+
+async def _in_place(stream: Callable[[], Iterable[Any]]) -> AsyncGenerator[Any, None]:
+    for item in stream():
+        yield item
 
 
 async def _iterator(source: Any) -> AsyncGenerator[Any, None]:

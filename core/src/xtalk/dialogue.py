@@ -575,8 +575,9 @@ class Dialogue:
 
     def _hold(self, text: str, verdict: Verdict | EndOfTurn, now: float) -> list[BaseEvent]:
         """Row 6d: half a sentence; its other half may come."""
-        wait = self.config.hold_s if verdict.wait_ms is None else verdict.wait_ms / 1000
-        wait = min(max(wait, self.config.hold_min_s), self.config.hold_max_s)
+        wait = max(0.0, self.config.hold_s)
+        if verdict.wait_ms is not None:
+            wait = min(max(verdict.wait_ms / 1000, self.config.hold_min_s), self.config.hold_max_s)
         self.held, self._hold_until = text, now + wait
         decision = self._decide("6d", "wait for more", verdict, wait_s=wait)
         return [*self._discard("incomplete"), decision, self._show_held()]

@@ -31,14 +31,15 @@ def test_half_a_sentence_is_answered_when_nothing_follows(talk: Any, run: Any, t
     assert [record.user for record in agent.records] == ["turn left now"]
 
 
-def test_the_timer_is_a_setting(talk: Any, run: Any) -> None:
+@pytest.mark.parametrize("timer_s", [2.0, 1.0, 0.0, -1.0])
+def test_the_timer_is_a_setting(talk: Any, run: Any, timer_s: float) -> None:
     async def main() -> None:
         asr = ScriptedASR(["turn left now <incomplete>"], final_s=0.05)
-        async with talk(asr=asr, vad=None, config={"semantic_timeout_sec": 1.0}) as call:
+        async with talk(asr=asr, vad=None, config={"semantic_timeout_sec": timer_s}) as call:
             await call.client.say_with_marks(b"".join(loud(1.0)))
             said = anyio.current_time()
             await call.client.wait_for(m.FinishAsr)
-            assert anyio.current_time() - said == pytest.approx(0.05 + 1.0, abs=0.01)
+            assert anyio.current_time() - said == pytest.approx(0.05 + max(0, timer_s), abs=0.01)
 
     run(main)
 

@@ -73,6 +73,8 @@ class TurnTakingManager(Manager):
                 grace_s=config["grace_sec"],
                 decode_s=config["decode_timeout_sec"],
                 hold_s=config["semantic_timeout_sec"],
+                hold_min_s=config["min_silence_ms"] / 1000,
+                hold_max_s=config["max_silence_ms"] / 1000,
                 noaudio_s=config["no_audio_sec"],
                 segment_s=config["segment_sec"],
                 speculate=config["speculate"] and can_speculate(pipeline.get_agent()),

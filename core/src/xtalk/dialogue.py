@@ -1,7 +1,7 @@
 """When to listen, speak, pause, resume and answer: the whole policy, as one pure table.
 
 A Dialogue is fed events and returns the events to post, in order; time is the argument `now`, in
-seconds. The row numbers in the comments are those of the table in `docs/architecture.md`.
+seconds. The row numbers in the comments are those of the table in `docs/dialogue.md`.
 
     segment   NONE --start--> OPEN --end--> CLOSING --verdict--> NONE      (a start reopens CLOSING)
     reply     IDLE --turn--> THINK --TTSStarted--> TALK --TTSFinished--> DRAIN --ReplyOver--> IDLE

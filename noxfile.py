@@ -127,3 +127,10 @@ def bench(session: nox.Session) -> None:
     session.install(*editable("xtalk-core", "xtalk-server", "xtalk-example", *OFFLINE))
     program, *arguments = session.posargs or ["overhead"]
     session.run("python", f"bench/{program}.py", *arguments)
+
+
+@nox.session
+def soak(session: nox.Session) -> None:
+    """Hold 10 000 random conversations in virtual time: nox -s soak [-- how many [first seed]]"""
+    session.install(*editable("xtalk-core", extra="[testing]"))
+    session.run("python", "bench/soak.py", *session.posargs)

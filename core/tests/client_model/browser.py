@@ -60,14 +60,14 @@ class Browser:
         self._frame = 0
         self._timer: asyncio.TimerHandle | None = None
         self._tasks: list[asyncio.Task[None]] = []
-        self._began = 0.0
+        self.began = 0.0
 
     @property
     def now(self) -> float:
         return asyncio.get_running_loop().time()
 
     async def __aenter__(self) -> Browser:
-        self._began = self.now
+        self.began = self.now
         work = [self._read(), self._ping()] + ([self._stream()] if self.mic else [])
         self._tasks = [asyncio.create_task(each) for each in work]
         self.tell("conversation_start")
@@ -95,7 +95,7 @@ class Browser:
         """These frames go into the microphone, `at` seconds from now; the time of their end."""
         first = self._frame + max(1, round(at / FRAME_S))
         self.frames.update(enumerate(frames, first))
-        return (first + len(frames)) * FRAME_S + self._began - self.now
+        return (first + len(frames)) * FRAME_S + self.began - self.now
 
     def mark(self, start: bool) -> None:
         """The page's own detector speaks."""
@@ -170,7 +170,7 @@ class Browser:
     async def _stream(self) -> None:
         while True:
             self._frame += 1
-            await anyio.sleep_until(self._began + self._frame * FRAME_S)
+            await anyio.sleep_until(self.began + self._frame * FRAME_S)
             self.transport.push(self.frames.pop(self._frame, QUIET))
 
     # --- what a test asks -----------------------------------------------------------------------

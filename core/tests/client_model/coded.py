@@ -7,8 +7,9 @@ silence. The voice's audio counts: a sample says which reply it belongs to and w
 from __future__ import annotations
 
 from array import array
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from itertools import groupby
+from types import MappingProxyType
 from typing import Any
 
 import anyio
@@ -49,9 +50,16 @@ def understood(pcm: bytes) -> list[str]:
 class CodedASR(ASR):
     """Understands exactly what it is given; the final comes `final_s` after the end."""
 
-    def __init__(self, *, final_s: float = 0.05, fails: tuple[int, ...] = ()) -> None:
+    def __init__(
+        self,
+        *,
+        final_s: float = 0.05,
+        fails: tuple[int, ...] = (),
+        hangs: Mapping[int, str] = MappingProxyType({}),
+    ) -> None:
         self.final_s = final_s
         self.fails = fails
+        self.hangs = hangs  # segment -> "middle" or "end"
         self.segments = 0
 
     def recognize(self, audio: bytes) -> str:
@@ -61,7 +69,7 @@ class CodedASR(ASR):
         pass
 
     def clone(self) -> CodedASR:
-        return CodedASR(final_s=self.final_s, fails=self.fails)
+        return CodedASR(final_s=self.final_s, fails=self.fails, hangs=self.hangs)
 
     async def transcribe(self, frames: AsyncIterator[AudioFrame]) -> AsyncIterator[Transcript]:
         number, self.segments = self.segments, self.segments + 1
@@ -69,10 +77,14 @@ class CodedASR(ASR):
         shown = 0
         async for frame in frames:
             audio += frame.pcm
+            if self.hangs.get(number) == "middle" and len(audio) > 24_000:
+                await anyio.sleep_forever()
             if len(audio) - shown > 9600:
                 shown = len(audio)
                 yield Transcript(text=self.recognize(bytes(audio)))
         await anyio.sleep(self.final_s)
+        if number in self.hangs:
+            await anyio.sleep_forever()
         if number in self.fails:
             raise RuntimeError("this segment is not understood")
         yield Transcript(text=self.recognize(bytes(audio)), final=True)
@@ -102,6 +114,7 @@ class Reply:
 
     def __init__(self, turn_id: int) -> None:
         self.turn_id = turn_id
+        self.speculative = False
         self.text = ""
         self.samples = 0
         self.sentences: list[tuple[str, int, int]] = []  # text, first sample, last
@@ -131,7 +144,9 @@ class CodedAgent(Agent):
 
     async def async_generate_stream(self, input: Any) -> AsyncIterator[Any]:
         reply = self.book.latest = Reply(input["turn_id"])
-        assert reply.turn_id not in self.book.replies, "a turn was answered twice"
+        reply.speculative = input["speculative"]
+        before = self.book.replies.get(reply.turn_id)
+        assert before is None or before.speculative, "a turn was answered twice"
         self.book.replies[reply.turn_id] = reply
         for part in self.script(reply.turn_id):
             if isinstance(part, float):
@@ -157,12 +172,14 @@ class CodedTTS(TTS):
         pieces: tuple[int, ...] = (4800,),
         wait_s: float = 0.01,
         fails: tuple[int, ...] = (),
+        hangs: Mapping[int, float] = MappingProxyType({}),
     ) -> None:
         self.book = book
         self.char_s = char_s
         self.pieces = pieces
         self.wait_s = wait_s
         self.fails = fails
+        self.hangs = hangs  # sentence -> seconds
         self.count = 0
 
     def synthesize(self, text: str) -> bytes:
@@ -179,6 +196,8 @@ class CodedTTS(TTS):
         number = 0
         while left:
             await anyio.sleep(self.wait_s)
+            if number == self.count % 3:
+                await anyio.sleep(self.hangs.get(self.count, 0.0))
             if self.count in self.fails:
                 raise RuntimeError("the voice broke")
             size = min(left, self.pieces[number % len(self.pieces)])
@@ -196,8 +215,14 @@ class SmallASR(CodedASR):
 
     transcribe = ASR.transcribe
 
+    def recognize(self, audio: bytes) -> str:
+        self.segments += 1
+        if self.segments in self.fails:
+            raise RuntimeError("this call fails")
+        return super().recognize(audio)
+
     def clone(self) -> SmallASR:
-        return SmallASR()
+        return SmallASR(fails=self.fails)
 
 
 class SmallAgent(CodedAgent):
@@ -224,6 +249,9 @@ class SmallTTS(CodedTTS):
     async_synthesize_stream = TTS.async_synthesize_stream
 
     def synthesize(self, text: str) -> bytes:
+        self.count += 1
+        if self.count in self.fails:
+            raise RuntimeError("the voice broke")
         reply = self.book.latest
         first, samples = reply.samples, int(len(text) * self.char_s * RATE_OUT)
         reply.sentences.append((text, first, first + samples))

@@ -78,7 +78,7 @@ FILLERS = frozenset(
 # fmt: on
 
 _TAG = re.compile(r"<[^<>]*>")
-_WORD = re.compile(r"[\u3040-\u9fff\uac00-\ud7af]|[^\W_\u3040-\u9fff\uac00-\ud7af]+(?:['’-]\w+)*")
+WORD = re.compile(r"[\u3040-\u9fff\uac00-\ud7af]|[^\W_\u3040-\u9fff\uac00-\ud7af]+(?:['’-]\w+)*")
 
 
 # --- the verdict on what was said ---------------------------------------------------------------
@@ -109,7 +109,7 @@ def strip_tags(text: str) -> str:
 
 def words_of(text: str) -> list[str]:
     """Lower-case words without punctuation; an ideograph is a word by itself."""
-    return _WORD.findall(text.lower())
+    return WORD.findall(text.lower())
 
 
 def is_filler(text: str, fillers: frozenset[str] = FILLERS) -> bool:
@@ -281,6 +281,17 @@ class Dialogue:
     @property
     def sounding(self) -> bool:
         return self.reply in ("talk", "drain")
+
+    @property
+    def busy(self) -> bool:
+        """Whether somebody speaks, is being understood, or is owed the rest of a reply."""
+        idle = self.segment == "none" and self.reply == "idle" and not self.holding
+        return not idle or bool(self._queue and not self._left)
+
+    @property
+    def audible(self) -> bool:
+        """Whether the client would play at once what it is sent, as far as is known."""
+        return not (self.susp or (self._marks and self._pauses_itself))
 
     def with_prefix(self, text: str) -> str:
         """The segment's text, when this is what its last decode makes of it."""
@@ -638,8 +649,8 @@ class Dialogue:
         return []
 
     def _serve_queue(self) -> list[BaseEvent]:
-        busy = self.segment != "none" or self.holding or self.reply != "idle"
-        if busy or self._telling or self._left or not self._queue:
+        taken = self.segment != "none" or self.holding or self.reply != "idle"
+        if taken or self._telling or self._left or not self._queue:
             return []
         stop: list[BaseEvent] = [TTSStopped()] if self.ctx or self.susp else []
         return [*stop, self._begin_turn(self._queue.popleft())]
@@ -662,6 +673,8 @@ class Dialogue:
     # --- beliefs follow what was really sent ------------------------------------------------
 
     def _tts_started(self, event: TTSStarted, now: float) -> list[BaseEvent]:
+        if not event.turn_id:  # a backchannel
+            return []
         self.reply = "talk"
         self._reply_id = event.turn_id
         self._started_at = now
@@ -672,7 +685,8 @@ class Dialogue:
         return []
 
     def _tts_finished(self, event: TTSFinished, now: float) -> list[BaseEvent]:
-        self.reply = "drain"
+        if event.turn_id:
+            self.reply = "drain"
         return []
 
     def _tts_paused(self, event: TTSPaused, now: float) -> list[BaseEvent]:

@@ -73,11 +73,20 @@ class Browser:
         self.tell("conversation_start")
         return self
 
-    async def __aexit__(self, *error: object) -> None:
+    def vanish(self) -> None:
+        """Gone in the middle of everything, without a word."""
+        self.page.receive("stop_tts", None, self.now)
+        self._fall_silent()
+        self.transport.vanish()
+
+    def _fall_silent(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
         for task in self._tasks:
             task.cancel()
+
+    async def __aexit__(self, *error: object) -> None:
+        self._fall_silent()
         results = await asyncio.gather(*self._tasks, return_exceptions=True)
         for result in results:
             if isinstance(result, Exception):

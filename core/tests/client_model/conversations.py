@@ -172,7 +172,8 @@ async def converse(seed: int, kind: str) -> Run:
     rng = random.Random(f"{kind} {seed}")
     trouble = draw_trouble(random.Random(f"trouble {kind} {seed}"), kind)
     book, rtt = Book(), rng.choice((0.002, 0.02, 0.06, 0.18))
-    slow = rng.random() < 0.1
+    # Whoever is never understood in time cannot free a model that hangs.
+    slow = rng.random() < 0.1 and not (trouble.agent_hangs or trouble.tts_hangs)
     fails = (rng.randint(0, 2),) if rng.random() < 0.1 else ()
     asr = CodedASR(
         final_s=9.0 if slow else rng.choice((0.01, 0.05, 0.3, 1.0)),
@@ -229,9 +230,8 @@ async def converse(seed: int, kind: str) -> Run:
             vanishes_at = None
         if vanishes_at is not None:
             run.vanished = True
-            server.transport.vanish()
+            browser.vanish()
             await wait(lambda: not server.host.sessions, 20)
-            await anyio.sleep(CHUNK_S)  # the page notes a chunk when it has ended
         run.lasted_s = browser.now - browser.began
         run.log, run.sent = browser.log, [item for _, item in server.transport.sent]
     _judge(run)
@@ -247,13 +247,10 @@ async def _measure(session: Any, run: Run) -> None:
         ahead = sum(s.end - s.start for s in page.scheduled)
         ahead += sum(len(pcm) for _, pcm in page.queue) / (2 * RATE_OUT)
         lane = sum(segment.waiting_s for segment in session._asr._listening._live)
-        letters = max((len(box.letters) for box in session.bus._mailboxes.values()), default=0)
         for name, value in (
             ("seconds at the client", ahead),
             ("seconds before the gate", playback._buffer.samples / RATE_OUT),
             ("seconds before the recogniser", lane),
-            ("events in a mailbox", letters),
-            ("bytes in the outbox", session._outbox_bytes),
         ):
             most[name] = max(most[name], value)
 
@@ -395,8 +392,6 @@ def _judge_queues(run: Run) -> None:
         "seconds at the client": AHEAD_S + 2 * CHUNK_S,  # the last chunk and the kicks
         "seconds before the gate": BUFFER_S + sentence / RATE_OUT,
         "seconds before the recogniser": LANE_S + 1.0,
-        "events in a mailbox": 1024,
-        "bytes in the outbox": 8 << 20,
     }
     for name, bound in bounds.items():
         if run.most[name] > bound:
@@ -476,7 +471,8 @@ def _judge_heard(run: Run, reply: Reply, over: events.ReplyOver, position: int) 
         run.faults.append(f"turn {reply.turn_id}: not a prefix: {over.heard!r}")
     if over.outcome == "done" and over.heard.strip() != reply.text.strip():
         run.faults.append(f"turn {reply.turn_id}: heard only {over.heard!r} of {reply.text!r}")
-    slack = int(0.1 * RATE_OUT) if over.estimated else 1
+    # Whoever vanishes may have fallen silent just before, with the mark still under way.
+    slack = int(0.1 * RATE_OUT) if over.estimated or run.vanished else 1
     place = 0
     for text, first, last in reply.sentences:
         place = reply.text.find(text, place)

@@ -10,6 +10,7 @@ import pytest
 
 from xtalk import events
 from xtalk.agent import Agent, Text, ToolCall, ToolResult
+from xtalk.answer import Answer
 from xtalk.managers.agent import LLMAgentManager
 from xtalk.speech.interfaces import Transcript
 from xtalk.testing.fakes import ScriptedAgent, ScriptedASR, loud, quiet
@@ -240,6 +241,22 @@ def test_an_agent_that_fails_ahead_is_asked_again(talk: Any, run: Any) -> None:
     assert agent.records[0].reply == "Fine."
 
 
+def test_another_agent_does_not_say_what_the_one_before_speculated(talk: Any, run: Any) -> None:
+    async def main() -> None:
+        asr = Hearing({0.6: "what is my name"}, "What is my name?", final_s=0.2)
+        async with talk(agent=ScriptedAgent(["I am the first."]), asr=asr, config=ON) as call:
+            await call.say(1.0)
+            await anyio.sleep(0.3)
+            manager = talk_over(call)
+            assert manager._guard is not None
+            manager._guard.swap(ScriptedAgent(["I am the second."]))
+            await call.client.wait_until_heard()
+            assert call.client.received(m.UpdateResp)[-1].text == "I am the second."
+            assert manager.discarded == 1
+
+    run(main)
+
+
 class Forgetful(Agent):
     """Keeps no history by `commit`, so what it was asked cannot be taken back."""
 
@@ -307,6 +324,26 @@ def test_it_is_off_unless_it_is_turned_on(talk: Any, run: Any) -> None:
     assert [(i.text, i.speculative) for i in agent.inputs] == [("turn right", False)]
 
 
+def test_who_is_not_wanted_yet_says_only_so_much(run: Any) -> None:
+    made: list[int] = []
+
+    async def source() -> AsyncIterator[Any]:
+        for number in range(1000):
+            made.append(number)
+            yield Text(text=f"{number} ")
+
+    async def main() -> None:
+        async with anyio.create_task_group() as tasks:
+            answer = Answer(None, {})
+            tasks.start_soon(answer.run, source())
+            await anyio.sleep(1)
+            assert len(made) == 256
+            text = "".join([part.text async for part in answer.parts()])  # type: ignore[union-attr]
+            assert text == "".join(f"{number} " for number in range(1000))
+
+    run(main)
+
+
 # --- tools at an interruption --------------------------------------------------------------------
 
 
@@ -318,6 +355,7 @@ class Posting(ScriptedAgent):
         self.effects = effects
         self.tool_s = tool_s
         self.done: list[str] = []
+        self.began = 0.0
 
     def clone(self) -> Posting:
         twin = Posting(self.effects, self.tool_s)
@@ -369,3 +407,30 @@ def test_a_tool_with_effects_survives_an_interruption_but_is_not_spoken_of(
 
     run(main)
     assert agent.twin.done == done
+
+
+def test_who_speaks_on_behind_a_tool_is_stopped_at_once(talk: Any, run: Any) -> None:
+    class Telling(Posting):
+        async def async_generate_stream(self, input: Any) -> AsyncIterator[Any]:
+            try:
+                yield ToolCall("send")
+                yield "It is on its way, and now I shall tell you all about it. "
+                await anyio.sleep(10)
+            finally:
+                self.done.append(f"{anyio.current_time() - self.began:.2f}")
+
+    agent = Telling(True)
+
+    async def main() -> None:
+        asr = ScriptedASR(["send the letter", "never mind all that"], word_s=9.0)
+        async with talk(agent=agent, asr=asr, vad=None) as call:
+            await call.client.say_with_marks(b"".join(loud(1.0)))
+            await call.client.wait_for(m.StartTts)
+            await anyio.sleep(0.5)
+            await call.client.say_with_marks(b"".join(loud(1.0)))
+            agent.began = anyio.current_time()
+            await anyio.sleep(1)
+
+    agent.clone = lambda: agent  # type: ignore[method-assign]
+    run(main)
+    assert agent.done[0] == "0.05", "with the final text"

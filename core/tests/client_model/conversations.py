@@ -18,6 +18,7 @@ from browser import Browser, Server, talk, wait
 from coded import (
     COUGH,
     FRAME_S,
+    PERIOD,
     WORDS,
     Book,
     CodedAgent,
@@ -163,6 +164,7 @@ class Run:
     lasted_s: float = 0.0
     most: Counter[str] = field(default_factory=Counter)  # the fullest that a queue has been
     owners: dict[int, int] = field(default_factory=dict)  # chunk index -> turn
+    offsets: dict[int, int] = field(default_factory=dict)  # chunk index -> its first sample
 
     def turn_of(self, index: int) -> int:
         return self.owners.get(index, 0)
@@ -345,6 +347,7 @@ def _judge_state(run: Run, server: Server) -> None:
 
 
 def _judge(run: Run) -> None:
+    _place(run)
     _judge_turns(run)
     _judge_wire(run)
     _judge_queues(run)
@@ -353,6 +356,24 @@ def _judge(run: Run) -> None:
         _judge_words(run)
     for turn_id, reply in run.book.replies.items():
         _judge_sound(run, turn_id, reply)
+
+
+def _place(run: Run) -> None:
+    """Which sample of its reply each chunk began with: that of the one before, or earlier."""
+    turn = end = 0
+    restarted = False
+    for action, data in run.log:
+        if action == "start_tts":
+            restarted = True
+        elif action == "chunk" and any(data[1]):
+            index, pcm = data
+            if run.turn_of(index) != turn:
+                turn, end, restarted = run.turn_of(index), 0, False
+            start = position_of(turn, pcm, end)
+            if restarted and start > end:
+                start -= PERIOD
+            run.offsets[index], restarted = start, False
+            end = start + len(pcm.rstrip(b"\0")) // 2
 
 
 def _judge_segments(run: Run) -> None:
@@ -450,7 +471,7 @@ def _judge_sound(run: Run, turn_id: int, reply: Reply) -> None:
         pcm = piece.pcm.rstrip(b"\0")
         if not pcm or run.turn_of(piece.index) != turn_id:
             continue
-        offset = position_of(turn_id, pcm, position)
+        offset = run.offsets[piece.index]
         again = piece.generation != generation and generation and position - offset < RATE_OUT // 4
         generation = piece.generation
         if offset > position and over.outcome != "interrupted":

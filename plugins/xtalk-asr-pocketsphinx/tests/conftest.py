@@ -13,7 +13,7 @@ from xtalk_asr_pocketsphinx.asr import PocketSphinx
 COMMANDS = """#JSGF V1.0;
 grammar commands;
 public <command> = what time is it | what is <number> plus <number> | [please] stop
-                 | hello [there] | speak (faster | slower) ;
+                 | hello [there] | speak (faster | slower) | what can you do ;
 <number> = one | two | three | four | five | six | seven | eight | nine | ten ;
 """
 

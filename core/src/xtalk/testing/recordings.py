@@ -1,4 +1,4 @@
-"""The two recordings that come with xtalk: one short English sentence each, spoken by flite.
+"""The recordings that come with xtalk: one short English sentence each, spoken by flite.
 
 They are synthetic; `data/README.md` says how they were made. 16 kHz, mono, PCM16, with 0.3 s of
 silence in front and 0.8 s behind.
@@ -16,6 +16,7 @@ __all__ = ["TEXTS", "path", "recording"]
 TEXTS = {
     "what-time-is-it": "what time is it",
     "two-plus-three": "what is two plus three",
+    "what-can-you-do": "what can you do",
 }
 """What is said, by the name of the recording."""
 

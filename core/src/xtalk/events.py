@@ -365,10 +365,13 @@ class ASRResultFinal(BaseEvent):
 
 @event("asr.stable_segment_ready")
 class ASRStableSegmentReady(BaseEvent):
+    """In simultaneous mode: answer this, though the user goes on. Anyone may post it."""
+
     text: str = ""
     stability: float = 1.0
     start_ts: float = 0.0
     end_ts: float = 0.0
+    turn_id: int = 0
 
 
 @event("asr.transcription_refined")

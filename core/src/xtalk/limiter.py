@@ -27,6 +27,7 @@ class Slot:
     def __init__(self) -> None:
         self.granted = anyio.Event()
         self.moved = anyio.Event()
+        self.waiting = anyio.CancelScope()
         self.kept: list[str | bytes] = []
 
 
@@ -75,10 +76,16 @@ class SessionLimiter:
             self._queue.append(slot)
         try:
             if not slot.granted.is_set():
-                await _Waiting(self, slot, transport, wall_ms).run()
+                with slot.waiting:
+                    await _Waiting(self, slot, transport, wall_ms).run()
             yield slot if slot.granted.is_set() else None
         finally:
             self._leave(slot)
+
+    def turn_away(self) -> None:
+        """Whoever waits now waits in vain."""
+        for slot in self._queue:
+            slot.waiting.cancel()
 
     def position(self, slot: Slot) -> int:
         return self._queue.index(slot) + 1

@@ -24,6 +24,7 @@ from xtalk.managers.embeddings import EmbeddingsManager
 from xtalk.managers.enhancer import EnhancerManager
 from xtalk.managers.latency import LatencyManager
 from xtalk.managers.retrieval import RetrievalManager
+from xtalk.managers.simultaneous import SimultaneousManager
 from xtalk.managers.speaker import SpeakerManager
 from xtalk.managers.thought import ThoughtManager
 from xtalk.managers.tts import TTSManager
@@ -45,6 +46,7 @@ __all__ = ["DefaultService", "Host", "Service"]
 log = logging.getLogger("xtalk.service")
 
 SHUTDOWN_S = 10.0
+GOODBYE = (1001, "the server is going down")
 
 
 class Service:
@@ -135,12 +137,20 @@ class Service:
             pipeline=pipeline or self.pipeline.clone(),
             prototype=self.pipeline,
             config=dict(self.service_config),
-            manager_classes=self.manager_classes,
+            manager_classes=self._classes(),
             overrides=self._overrides,
             alternatives=self.alternatives,
             plugins=plugins,
             clock=clock,
         )
+
+    def _classes(self) -> list[type[Manager]]:
+        """In simultaneous mode another manager stands where turn taking would."""
+        if not self.service_config["sim_gen"]:
+            return self.manager_classes
+        return [
+            SimultaneousManager if cls is TurnTakingManager else cls for cls in self.manager_classes
+        ]
 
 
 class DefaultService(Service):
@@ -176,6 +186,7 @@ class Host:
         self.limiter = limiter or SessionLimiter()
         self.plugins = plugins
         self.sessions: dict[str, Session] = {}
+        self.draining = False
         self._clock = clock or Clock()
         self._empty: anyio.Event | None = None
 
@@ -194,8 +205,10 @@ class Host:
             await transport.accept()
         try:
             async with self.limiter.slot(transport, self._clock.wall_ms) as slot:
-                if slot is not None:
+                if slot is not None and not self.draining:
                     await self._serve(transport, slot.kept)
+                elif self.draining:
+                    await transport.close(*GOODBYE)
         except ConnectionError:
             log.debug("a client left before its session began")
 
@@ -208,6 +221,8 @@ class Host:
                 transport, pipeline=pipeline, plugins=self.plugins, clock=self._clock
             )
             self.sessions[session.id] = session
+            if self.draining:
+                session.close(*GOODBYE)
             await session.run(kept)
         except Exception:
             log.exception("session %s failed", session.id if session else "(not yet open)")
@@ -222,7 +237,24 @@ class Host:
         others = [m for group in self.service.alternatives.values() for m in group.values()]
         return list({id(m): m for m in [*models_of(self.service.pipeline), *others]}.values())
 
-    async def shutdown(self, code: int = 1001, reason: str = "the server is going down") -> None:
+    async def drain(self, deadline_s: float) -> None:
+        """Let nobody in any more; end each session when its turn is over, all at the deadline.
+
+        A turn is over when nobody speaks, is being understood, or is owed the rest of a reply.
+        """
+        self.draining = True
+        self.limiter.turn_away()
+        with anyio.move_on_after(deadline_s):
+            async with anyio.create_task_group() as tasks:
+                for session in list(self.sessions.values()):
+                    tasks.start_soon(self._see_off, session)
+        await self.shutdown()
+
+    async def _see_off(self, session: Session) -> None:
+        await session.settled()
+        session.close(*GOODBYE)
+
+    async def shutdown(self, code: int = GOODBYE[0], reason: str = GOODBYE[1]) -> None:
         """End every session; returns when they have ended, after 10 s at the latest."""
         self._empty = anyio.Event()
         for session in list(self.sessions.values()):

@@ -27,6 +27,7 @@ from xtalk.managers.asr import ASRManager
 from xtalk.managers.enhancer import EnhancerManager
 from xtalk.managers.input_gateway import InputGateway
 from xtalk.managers.output_gateway import OutputGateway
+from xtalk.managers.simultaneous import SimultaneousManager
 from xtalk.managers.tts import TTSManager
 from xtalk.managers.turn_taking import TurnTakingManager
 from xtalk.managers.vad import VADManager
@@ -39,6 +40,7 @@ from xtalk.wire import messages
 from xtalk.wire.protocol import ServerProtocol
 
 if TYPE_CHECKING:
+    from xtalk.dialogue import Dialogue
     from xtalk.plugins import Plugins
     from xtalk.session_log import SessionLog
 
@@ -52,6 +54,14 @@ T = TypeVar("T")
 OUTBOX_LIMIT = 8 * 1024 * 1024  # bytes; a client that does not read loses its session
 SHUTDOWN_S = 5.0
 FLUSH_S = 1.0
+
+# With one of these a turn may be over.
+ENDINGS = (
+    events.ReplyOver,
+    events.VerificationResult,
+    events.TranscriptReady,
+    events.ConversationEnded,
+)
 
 
 class Clock:
@@ -148,6 +158,7 @@ class Session:
         self._prototype = prototype
         self._manager_classes = list(manager_classes)
         self._plugins = plugins
+        self._dialogue: Dialogue | SimultaneousManager | None = None
         self._tasks: TaskGroup | None = None
         self._talking = anyio.CancelScope()
         self._outbox: list[str | bytes] = []
@@ -201,6 +212,36 @@ class Session:
         self._close = (code, reason)
         self._talking.cancel()
 
+    @property
+    def busy(self) -> bool:
+        """Whether somebody speaks, is being understood, or is owed the rest of a reply."""
+        if self._dialogue is not None:
+            return self._dialogue.busy
+        return self.turn is not None and self.turn.running
+
+    @property
+    def audible(self) -> bool:
+        """Whether the client would play at once what it is sent, as far as is known."""
+        return self._dialogue is None or self._dialogue.audible
+
+    async def settled(self) -> None:
+        """Wait until no turn is under way."""
+        await self.ready.wait()
+        quiet = anyio.Event()
+
+        def look() -> None:
+            if not self.busy:
+                quiet.set()
+
+        def later(event: events.BaseEvent) -> None:
+            # What follows from the event may begin the next turn.
+            asyncio.get_running_loop().call_soon(look)
+
+        for ending in ENDINGS:
+            self.bus.subscribe(ending, later)
+        look()
+        await quiet.wait()
+
     async def _open(self) -> None:
         self._opened = self._own_models()
         async with anyio.create_task_group() as opening:
@@ -225,7 +266,7 @@ class Session:
         self._vad = self.find(VADManager)
         self._asr = self.find(ASRManager)
         turn_taking = self.find(TurnTakingManager)
-        self._dialogue = turn_taking.dialogue if turn_taking else None
+        self._dialogue = turn_taking.dialogue if turn_taking else self.find(SimultaneousManager)
         if self.config["idle_timeout_sec"]:
             self.spawn(self._watch_idle, float(self.config["idle_timeout_sec"]))
         if self.config["session_limit_sec"]:
@@ -452,7 +493,7 @@ class Session:
     @property
     def takes_turns(self) -> bool:
         """Whether turn taking gives the turns their numbers."""
-        return self.find(TurnTakingManager) is not None
+        return self._dialogue is not None
 
     def new_turn(self, turn_id: int, user: str) -> Turn:
         """The turn that is live from now on."""

@@ -58,7 +58,7 @@ def _hooks() -> Iterator[str]:
 def _hook(name: str, function: Any) -> Iterator[str]:
     text, example = _split(inspect.getdoc(function) or "")
     yield f"### {name}\n"
-    yield f"```python\n{name}{inspect.signature(function)}\n```\n".replace("'", "")
+    yield f"```\n{name}{inspect.signature(function)}\n```\n".replace("'", "")
     yield _prose(text) + "\n"
     if example:
         yield f"```python\n{example}\n```\n"

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 
 from xtalk import events
+from xtalk.alarm import Alarm
 from xtalk.bus import EventBus, Manager
 from xtalk.clauses import Clause, Clauses, joined
 from xtalk.dialogue import strip_tags
@@ -84,7 +85,7 @@ class SimultaneousManager(Manager):
         self._sounded = False
         self._progress = 0.0
         self._left = False  # the client has ended the conversation, and has not begun another
-        self._timer: asyncio.TimerHandle | None = None
+        self._alarm = Alarm(self._tick)
 
     @property
     def busy(self) -> bool:
@@ -354,16 +355,10 @@ class SimultaneousManager(Manager):
         return min(due, key=lambda one: one[0], default=None)
 
     def _schedule(self) -> None:
-        """A timer that is too early only looks once for nothing, so a later one keeps it."""
         due = self._due()
-        if due is None or (self._timer is not None and self._timer.when() <= due[0]):
-            return
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer = asyncio.get_running_loop().call_at(due[0], self._tick)
+        self._alarm.set(None if due is None else due[0])
 
     def _tick(self) -> None:
-        self._timer = None
         due = self._due()
         if due is not None and due[0] <= self._now():
             due[1]()
@@ -402,5 +397,4 @@ class SimultaneousManager(Manager):
         self.event_bus.post(events.TurnTTSStopRequested(reason=reason, tell_client=self._sounded))
 
     async def shutdown(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
+        self._alarm.cancel()

@@ -12,6 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from xtalk import events
+from xtalk.alarm import Alarm
 from xtalk.audio import RATE_OUT, AudioFrame, Resampler, leading_silence
 from xtalk.bus import EventBus, Manager
 from xtalk.calls import change_speed, synthesize
@@ -61,7 +62,7 @@ class TTSManager(Manager):
         self._guard = None if tts is None else session.guard(tts, clone=self._clone)
         self._stage = session.wrapped("speak", self._speak)
         self._playback = Playback(PlaybackConfig(ahead_s=config["ahead_sec"]))
-        self._timer: asyncio.TimerHandle | None = None
+        self._alarm = Alarm(self._poll)
         self._room: asyncio.Future[None] | None = None
         self._resampler = Resampler(RATE_OUT, RATE_OUT)
         self._last: Sentence | None = None
@@ -293,19 +294,9 @@ class TTSManager(Manager):
             self._room = None
             if not room.done():
                 room.set_result(None)
-        self._schedule()
-
-    def _schedule(self) -> None:
-        """A timer that is too early only polls once for nothing, so a later wake keeps it."""
-        wake = self._playback.wake
-        if wake is None or (self._timer is not None and self._timer.when() <= wake):
-            return
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer = asyncio.get_running_loop().call_at(wake, self._poll)
+        self._alarm.set(self._playback.wake)
 
     def _poll(self) -> None:
-        self._timer = None
         self._post(self._playback.poll(self._now()))
 
     # --- voice, emotion, speed ------------------------------------------------------------------
@@ -422,5 +413,4 @@ class TTSManager(Manager):
         self._describe(self._guard.model)
 
     async def shutdown(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
+        self._alarm.cancel()

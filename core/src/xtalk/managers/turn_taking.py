@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections import deque
 from typing import TYPE_CHECKING, Any
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 
 from xtalk import events
+from xtalk.alarm import Alarm
 from xtalk.answer import can_speculate
 from xtalk.bus import EventBus, Manager
 from xtalk.calls import judge_turn
@@ -46,7 +46,7 @@ class TurnTakingManager(Manager):
         self.event_bus = event_bus
         self._session = session
         self._now = session.clock.now
-        self._timer: asyncio.TimerHandle | None = None
+        self._alarm = Alarm(self._tick)
         source = config["vad_source"]
         self._silences_ms = (
             min(config["min_silence_ms"], config["vad_redemption_ms"]),
@@ -224,20 +224,10 @@ class TurnTakingManager(Manager):
             if isinstance(event, events.Decision):
                 log.debug("turn %d: %s (rule %s)", event.turn_id, event.outcome, event.rule)
             self.event_bus.post(event)
-        self._schedule()
-
-    def _schedule(self) -> None:
-        deadline = self.dialogue.deadline
-        if deadline is None or (self._timer is not None and self._timer.when() <= deadline):
-            return
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer = asyncio.get_running_loop().call_at(deadline, self._tick)
+        self._alarm.set(self.dialogue.deadline)
 
     def _tick(self) -> None:
-        self._timer = None
         self._act(self.dialogue.tick(self._now()))
 
     async def shutdown(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
+        self._alarm.cancel()

@@ -291,7 +291,7 @@ class Dialogue:
     @property
     def audible(self) -> bool:
         """Whether the client would play at once what it is sent, as far as is known."""
-        return not (self.susp or (self._marks and self._pauses_itself))
+        return not (self._left or self.susp or (self._marks and self._pauses_itself))
 
     def with_prefix(self, text: str) -> str:
         """The segment's text, when this is what its last decode makes of it."""

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 if TYPE_CHECKING:
     from typing_extensions import dataclass_transform
 
+    from xtalk.audio import AudioFrame
     from xtalk.speech.interfaces import SpeechChunk, Transcript
 
 else:
@@ -311,6 +312,18 @@ class TurnTTSResumeRequested(BaseEvent):
     restart: bool = False
 
 
+@event("tts.backchannel_requested")
+class BackchannelRequested(BaseEvent):
+    """Let the user hear a short sound such as "mm-hm" now, beside all turns: 1 s at most.
+
+    `audio` of any rate, or what the voice makes of `text`. Nothing comes of it while a reply is
+    made or sounds, nor where the client falls silent while its user speaks.
+    """
+
+    text: str = ""
+    audio: AudioFrame | None = None
+
+
 @event("tts.reference_audio_changed")
 class TTSVoiceChange(BaseEvent):
     voice_name: str = ""
@@ -498,6 +511,8 @@ class ReplyOver(BaseEvent):
 
 @event("tts.started")
 class TTSStarted(BaseEvent):
+    """Without a turn_id a backchannel, as is the TTSFinished that follows it."""
+
     turn_id: int = 0
 
 
@@ -597,6 +612,7 @@ __all__ = [
     "ASRResultPartial",
     "ASRStableSegmentReady",
     "AudioFrameReceived",
+    "BackchannelRequested",
     "BaseEvent",
     "CaptionUpdated",
     "ClockSyncReceived",

@@ -112,6 +112,7 @@ class Playback:
         self.phase = Phase.IDLE
         self.turn_id = 0
         self._index = 0  # session-wide, from 1, never reset
+        self._aside_until = float("-inf")  # a backchannel may still sound
         self._shut: set[str] = set()
         self._buffer = _Buffer()
         self._chunk = _samples(config.chunk_s)
@@ -166,9 +167,11 @@ class Playback:
 
     def begin(self, turn_id: int, now: float) -> list[BaseEvent]:
         """A reply is being made. One that still sounds is stopped first."""
-        out: list[BaseEvent] = [TTSStopped()] if self._started else []
+        sounds = self._started or now < self._aside_until
+        out: list[BaseEvent] = [TTSStopped()] if sounds else []
         if self.active:
             out += self._over(now, "interrupted")
+        self._aside_until = now
         self._reset(turn_id)
         self.phase = Phase.MADE
         return out
@@ -208,9 +211,29 @@ class Playback:
         """The reply ends here and the user's gate is open again."""
         out: list[BaseEvent] = [TTSStopped()] if tell_client else []
         self._shut.discard(USER)
+        self._aside_until = now
         if self.active:
             out += self._over(now, "done" if self._played(now) else "interrupted")
         return out
+
+    def aside(self, pcm: bytes, now: float) -> list[BaseEvent]:
+        """A short sound beside the replies, whole and at once; the gate is not for it.
+
+        It is told like a reply, but is none: nothing is held back, repeated or noted as heard.
+        Ignored while a reply is made or another such sound is under way.
+        """
+        if self.active or now < self._aside_until or not pcm:
+            return []
+        pieces = -(-len(pcm) // (2 * self._chunk))
+        size = 2 * max(_up(-(-len(pcm) // (2 * pieces))), self._tail)
+        pcm = pcm.ljust(pieces * size, b"\0")
+        self._aside_until = now + self.rtt + len(pcm) / (2 * RATE_OUT)
+        out: list[BaseEvent] = [TTSStarted()]
+        for start in range(0, len(pcm), size):
+            self._index += 1
+            piece = pcm[start : start + size]
+            out.append(TTSChunkGenerated(audio_chunk=piece, chunk_index=self._index))
+        return [*out, TTSFinished()]
 
     # --- the gate ---------------------------------------------------------------------------
 

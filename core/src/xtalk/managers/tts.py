@@ -11,9 +11,11 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import anyio
+
 from xtalk import events
 from xtalk.alarm import Alarm
-from xtalk.audio import RATE_OUT, AudioFrame, Resampler, leading_silence
+from xtalk.audio import RATE_OUT, AudioFrame, Resampler, leading_silence, resample
 from xtalk.bus import EventBus, Manager
 from xtalk.calls import change_speed, synthesize
 from xtalk.errors import ModelError
@@ -32,7 +34,7 @@ log = logging.getLogger("xtalk.tts")
 SPEEDS = (0.5, 1.5)
 TRIM_S = 0.5  # a longer silence in front of a sentence is meant
 LEAD_S = 0.01
-
+BACKCHANNEL_S = 1.0  # the longest; one that takes longer to make comes too late
 
 on = Manager.event_handler
 
@@ -68,6 +70,7 @@ class TTSManager(Manager):
         self._last: Sentence | None = None
         self._first_sentence = False
         self._silence_s = 0.0
+        self._aside: anyio.CancelScope | None = None
         self._voice: list[str] | None = None
         self._emotion: str | list[float] | None = None
         self._speed = 1.0
@@ -95,6 +98,8 @@ class TTSManager(Manager):
             turn.speak(self._stage)
 
     def _begin(self, turn_id: int) -> None:
+        if self._aside is not None:
+            self._aside.cancel()  # the reply needs the voice
         self._first_sentence = True
         self._last = None
         self._resampler = Resampler(RATE_OUT, RATE_OUT)
@@ -164,6 +169,39 @@ class TTSManager(Manager):
         turn = self._session.turn
         if turn is not None and turn.id == event.turn_id:
             turn.end("done" if event.outcome == "done" else "interrupted")
+
+    # --- beside the replies ---------------------------------------------------------------------
+
+    @on(events.BackchannelRequested, 90)
+    def _backchannel(self, event: events.BackchannelRequested) -> None:
+        if self._playback.active or not self._session.audible:
+            log.debug("no backchannel: a reply lives, or the client would not play it")
+        elif event.audio is not None:
+            self._sound_aside(event.audio)
+        elif event.text and self._guard is not None and self._aside is None:
+            self._session.spawn(self._say_aside, event.text)
+
+    async def _say_aside(self, text: str) -> None:
+        assert self._guard is not None
+        made = []
+        try:
+            with anyio.move_on_after(BACKCHANNEL_S) as self._aside:
+                async with (
+                    self._guard.lease() as lease,
+                    aclosing(synthesize(lease, text)) as chunks,
+                ):
+                    async for chunk in chunks:
+                        made.append(resample(chunk.audio, RATE_OUT).pcm)
+                pcm = b"".join(made)
+                self._sound_aside(AudioFrame(pcm[2 * leading_silence(pcm) :], RATE_OUT))
+        finally:
+            self._aside = None
+
+    def _sound_aside(self, audio: AudioFrame) -> None:
+        if audio.seconds > BACKCHANNEL_S:
+            log.warning("a backchannel of %.1f s is too long and was left out", audio.seconds)
+        elif not self._playback.active and self._session.audible:
+            self._post(self._playback.aside(resample(audio, RATE_OUT).pcm, self._now()))
 
     # --- what the client reports ----------------------------------------------------------------
 

@@ -32,6 +32,7 @@ from xtalk.testing.transport import MemoryTransport
 from xtalk.threads import run_in_thread
 from xtalk.wire import messages as m
 
+SPEECH = tone(1.0, rate=16_000, level=8000)
 LONG = ("The first sentence is here. ", "The second sentence follows it. ", "And a third one ends.")
 
 
@@ -76,6 +77,59 @@ def test_trap_4_the_final_decode_is_awaited(dial: Any, run: Any, service: Any) -
             assert "update_asr" not in actions[actions.index("finish_asr") :]
 
     run(main)
+
+
+def test_trap_6_a_reply_that_is_due_wipes_nothing_of_what_is_being_said(
+    dial: Any, run: Any, service: Any
+) -> None:
+    """The recogniser was reset when the voice began, in the middle of the next utterance."""
+    agent = ScriptedAgent(first_s=1.0)
+
+    async def main() -> None:
+        async with dial(service(asr=CountingASR(), llm_agent=agent)) as call:
+            await call.turn()
+            before = len(call.client.timeline)
+            await call.say()
+            await call.client.wait_for(m.FinishAsr, after=before)
+            await anyio.sleep(0.8)  # the reply is due 0.2 s later
+            before = len(call.client.timeline)
+            await call.client.say_with_marks(tone(2.0, rate=16_000))
+            assert 2000 <= heard_ms(await call.client.wait_for(m.FinishAsr, after=before)) <= 2700
+            assert not call.client.received(m.StartTts, after=before)
+
+    run(main)
+
+
+@pytest.mark.parametrize("what", ["the recogniser fails", "the agent fails"])
+def test_trap_7_nothing_of_a_lost_turn_is_in_the_next(
+    dial: Any, run: Any, service: Any, what: str
+) -> None:
+    """Without a reset two utterances of 0.6 s became one of 1.15 s, and an old text came again."""
+    asr, failures = CountingASR(), [OSError("down")]
+
+    def fail(*_: Any) -> tuple[str, ...]:
+        if failures:
+            raise failures.pop()
+        return ("Fine.",)
+
+    agent = ScriptedAgent(fail if what == "the agent fails" else ("Fine.",))
+    if what == "the recogniser fails":
+        asr.shared["wait"] = fail
+
+    async def main() -> None:
+        async with dial(service(asr=asr, llm_agent=agent)) as call:
+            await call.say()
+            await call.client.wait_for(m.Error)
+            before = len(call.client.timeline)
+            await call.turn()
+            finish = await call.client.wait_for(m.FinishAsr, after=before)
+            assert 1000 <= heard_ms(finish) <= 1700
+
+    run(main)
+
+
+def heard_ms(finish: m.FinishAsr) -> int:
+    return int(finish.text.split()[0])
 
 
 class ShakyEnhancer(SpeechEnhancer):
@@ -156,6 +210,44 @@ def test_trap_19_a_rejected_utterance_after_a_barge_in_is_told(
             before = len(call.client.timeline)
             await call.say()
             await call.client.wait_for(m.InvalidAsrResult, after=before)
+
+    run(main)
+
+
+def test_trap_23_a_paused_reply_is_not_made_to_its_end(dial: Any, run: Any, service: Any) -> None:
+    """A pause only stopped the sending: the whole reply was synthesised, probably in vain."""
+    tts = ScriptedTTS(speed=1000)
+    agent = ScriptedAgent([f"This is sentence {n} of many. " for n in range(100)], interval_s=0)
+
+    async def main() -> None:
+        async with dial(service(asr=ScriptedASR([""]), tts=tts, llm_agent=agent)) as call:
+            call.post(events.TurnLLMAgentStartRequested(text="begin"))
+            await call.client.wait_for(m.StartTts)
+            await anyio.sleep(1)
+            call.client.mark_start()
+            made = len(tts.spoken)
+            await anyio.sleep(20)
+            assert len(tts.spoken) <= made + 2
+
+    run(main)
+
+
+def test_trap_25_a_mute_decodes_nothing_and_no_mark_is_needed_behind_it(
+    dial: Any, run: Any, service: Any
+) -> None:
+    """A mute in silence ran a final decode; who unmuted in mid-speech sent no mark and was lost."""
+    asr = ScriptedASR(["still here"])
+
+    async def main() -> None:
+        async with dial(service(asr=asr, vad=LoudnessVAD())) as call:
+            call.client.mark_end()
+            await call.client.wait_for(m.InvalidAsrResult)  # the page is "processing" until then
+            await anyio.sleep(1)
+            assert not call.client.received(m.FinishAsr)
+            await call.client.say(SPEECH)
+            assert (await call.client.wait_for(m.FinishAsr)).text == "still here"
+            clone = call.session.pipeline.get_asr_model()
+            assert len(clone.heard) == 1
 
     run(main)
 

@@ -1,0 +1,214 @@
+"""Everything that can serve as a tool, in one shape that the agent runs.
+
+    tool of langchain, tool of xtalk       as it is
+    function with parameters, docstring    a tool of that name
+    function or class without parameters   a factory: called once for each session
+
+A langchain tool says more about itself in `metadata`: `effects` (True unless said otherwise),
+`instant`, `untrusted` (its answers are a stranger's words) and `timeout_s`.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import logging
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import anyio
+
+from xtalk.agent import AgentInput, Tool, ToolLike
+from xtalk.errors import ConfigError
+from xtalk.threads import run_in_thread
+
+__all__ = ["BoundTool", "bind", "run_together", "run_tool"]
+
+log = logging.getLogger("xtalk.agent.langchain")
+
+UNTRUSTED = "local_search", "web_search"
+FENCE = "untrusted"
+
+
+@dataclass(frozen=True, kw_only=True)
+class BoundTool:
+    """A tool of one session. `schema` is what the model is told, as OpenAI writes functions.
+
+    `check` raises ValueError, in a sentence, for arguments that the tool cannot take. `last`
+    ends the reply: the model is not asked what it makes of the answer.
+    """
+
+    name: str
+    schema: dict[str, Any]
+    call: Callable[[Mapping[str, Any], AgentInput], Awaitable[Any]]
+    check: Callable[[Mapping[str, Any]], None] = lambda args: None
+    effects: bool = True
+    instant: bool = False
+    untrusted: bool = False
+    last: bool = False
+    timeout_s: float | None = None
+
+
+def bind(source: Any) -> list[BoundTool]:
+    """The tools that this is, or makes. ConfigError when it is none."""
+    made = _made(source)
+    if isinstance(made, Sequence) and not isinstance(made, str):
+        return [tool for each in made for tool in bind(each)]
+    if isinstance(made, BoundTool):
+        return [made]
+    if isinstance(made, Tool):
+        return [_ours(made)]
+    if _is_langchain(made):
+        return [_langchain(made)]
+    if inspect.isroutine(made) and _parameters(made):
+        return [_langchain(_from_function(made))]
+    if isinstance(made, ToolLike) and not isinstance(made, type):
+        return [_ours(Tool(**_likeness(made)))]
+    raise ConfigError(
+        f"{_called(source)} is no tool: give a langchain tool, an xtalk.agent.Tool, a function "
+        "with parameters and a docstring, or a function without parameters that returns one"
+    )
+
+
+def _made(source: Any) -> Any:
+    """What a factory makes; anything else as it is."""
+    if isinstance(source, Tool | BoundTool) or _is_langchain(source):
+        return source
+    factory = isinstance(source, type) or inspect.isroutine(source)
+    if not factory or _parameters(source):
+        return source
+    try:
+        return source()
+    except Exception as error:
+        text = f"the tool factory {_called(source)} failed: {type(error).__name__}: {error}"
+        raise ConfigError(text) from error
+
+
+def _parameters(function: Any) -> list[str]:
+    """The names of the parameters that must or may be given by position or name."""
+    several = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    parameters = inspect.signature(function).parameters.values()
+    return [parameter.name for parameter in parameters if parameter.kind not in several]
+
+
+def _called(source: Any) -> str:
+    return str(getattr(source, "__name__", None) or repr(type(source).__name__))
+
+
+def _is_langchain(source: Any) -> bool:
+    modules = {base.__module__.partition(".")[0] for base in type(source).__mro__}
+    return "langchain_core" in modules and hasattr(source, "ainvoke")
+
+
+def _from_function(function: Callable[..., Any]) -> Any:
+    from langchain_core.tools import StructuredTool
+
+    if not inspect.getdoc(function):
+        raise ConfigError(f"the tool {_called(function)} needs a docstring: the model reads it")
+    if inspect.iscoroutinefunction(function):
+        return StructuredTool.from_function(coroutine=function)
+    return StructuredTool.from_function(function)
+
+
+def _langchain(tool: Any) -> BoundTool:
+    from langchain_core.utils.function_calling import convert_to_openai_tool
+
+    about = dict(getattr(tool, "metadata", None) or {})
+    asynchronous = getattr(tool, "coroutine", None) is not None or (
+        not hasattr(tool, "coroutine") and "_arun" in vars(type(tool))
+    )
+
+    async def call(args: Mapping[str, Any], turn: AgentInput) -> Any:
+        if asynchronous:
+            return await tool.ainvoke(dict(args))
+        return await run_in_thread(tool.invoke, dict(args))
+
+    return BoundTool(
+        name=tool.name,
+        schema=convert_to_openai_tool(tool),
+        call=call,
+        effects=bool(about.get("effects", True)),
+        instant=bool(about.get("instant", False)),
+        untrusted=bool(about.get("untrusted", tool.name in UNTRUSTED)),
+        timeout_s=about.get("timeout_s"),
+    )
+
+
+def _ours(tool: Tool) -> BoundTool:
+    async def call(args: Mapping[str, Any], turn: AgentInput) -> Any:
+        if inspect.iscoroutinefunction(tool.call):
+            return await tool.call(**args)
+        return await run_in_thread(tool.invoke, dict(args))
+
+    needed = [name for name, about in tool.parameters.items() if "default" not in about]
+    return BoundTool(
+        name=tool.name,
+        schema=function_schema(tool.name, tool.description, tool.parameters, needed),
+        call=call,
+        effects=tool.effects,
+        instant=tool.instant,
+        untrusted=tool.name in UNTRUSTED,
+        timeout_s=tool.timeout_s,
+    )
+
+
+def _likeness(tool: ToolLike) -> dict[str, Any]:
+    return {
+        "name": tool.name,
+        "description": tool.description,
+        "parameters": tool.args,
+        "call": lambda **args: tool.invoke(args),
+    }
+
+
+def function_schema(
+    name: str, description: str, properties: Mapping[str, Any], needed: Sequence[str]
+) -> dict[str, Any]:
+    """A function as OpenAI writes it."""
+    parameters = {"type": "object", "properties": dict(properties), "required": list(needed)}
+    function = {"name": name, "description": description, "parameters": parameters}
+    return {"type": "function", "function": function}
+
+
+# --- running -------------------------------------------------------------------------------------
+
+
+async def run_together(jobs: Sequence[Callable[[], Awaitable[str]]]) -> list[str]:
+    """What the jobs answer, in their order, done at the same time."""
+    answers = [""] * len(jobs)
+
+    async def run(index: int) -> None:
+        answers[index] = await jobs[index]()
+
+    async with anyio.create_task_group() as group:
+        for index in range(len(jobs)):
+            group.start_soon(run, index)
+    return answers
+
+
+async def run_tool(
+    tool: BoundTool, args: Mapping[str, Any], turn: AgentInput, timeout_s: float
+) -> str:
+    """What the tool answers, as text; a failure is an answer too, so that the model can react."""
+    limit_s = tool.timeout_s or timeout_s
+    try:
+        with anyio.fail_after(limit_s):
+            return _as_text(await tool.call(args, turn))
+    except TimeoutError:
+        return f"The tool {tool.name} took longer than {limit_s:g} s and was given up."
+    except Exception as error:  # a tool may be anybody's code
+        log.warning("the tool %s failed", tool.name, exc_info=error)
+        return f"The tool {tool.name} failed: {type(error).__name__}."
+
+
+def _as_text(answer: Any) -> str:
+    if isinstance(answer, str):
+        return answer
+    return json.dumps(answer, ensure_ascii=False, default=str)
+
+
+def fenced(content: str, name: str) -> str:
+    """A stranger's words, marked as such for the model."""
+    harmless = content.replace(f"<{FENCE}", f"< {FENCE}").replace(f"</{FENCE}", f"< /{FENCE}")
+    return f'<{FENCE} source="{name}">\n{harmless}\n</{FENCE}>'

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 from xtalk.errors import ConfigError, MissingModel, NotAvailable, XtalkError
 from xtalk.events import TextForEmbeddingReady
 from xtalk.hookspecs import SLOTS
-from xtalk.pipeline import DefaultPipeline, Pipeline
+from xtalk.pipeline import DefaultPipeline, Pipeline, with_slots
 from xtalk.plugins import Plugins
 from xtalk.registry import PLUGINS, Found, Registry, Spec, import_spec
 from xtalk.schema import call
@@ -76,7 +76,7 @@ class Xtalk:
         config = cls._read(path_or_dict, plugins, arguments)
         settings = config.plugin_settings()
         service = DefaultService(
-            pipeline=_build_pipeline(config, DefaultPipeline, {}),
+            pipeline=_build_pipeline(config, _pipeline_class(config), {}),
             service_config={**config.service.as_dict(), "plugins": settings},
         )
         service.alternatives = _alternatives(config, service.pipeline)
@@ -225,6 +225,14 @@ def hand_over_grammar(agent: Agent, asr: ASR) -> None:
 
 def _advice(found: Found) -> str:
     return f'; it needs: pip install "{found.extra}"' if found.extra else ""
+
+
+def _pipeline_class(config: Config) -> type[DefaultPipeline]:
+    """The default, with room for the models that are chosen for the slots of plugins."""
+    known = {slot.name for slot in SLOTS}
+    chosen = [s for name, s in config.registry.slots.items() if name in config.models]
+    added = [slot.argument or slot.name for slot in chosen if slot.name not in known]
+    return with_slots(added) if added else DefaultPipeline
 
 
 def _build_pipeline(config: Config, pipeline_cls: type[P], ready: Mapping[str, Any]) -> P:

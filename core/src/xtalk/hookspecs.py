@@ -526,6 +526,9 @@ def xtalk_managers(pipeline: Pipeline, config: Mapping[str, Any]) -> Iterable[ty
         def write(self, event):
             print(event.text)
 
+        async def shutdown(self):
+            print("the session is over")
+
     @hookimpl
     def xtalk_managers(pipeline, config):
         return [Minutes]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,7 +23,7 @@ from xtalk.speech.interfaces import (
     TurnDetector,
 )
 
-__all__ = ["DefaultPipeline", "Pipeline"]
+__all__ = ["DefaultPipeline", "Pipeline", "with_slots"]
 
 
 class Pipeline(ABC):
@@ -200,6 +201,22 @@ class DefaultPipeline(Pipeline):
 
     def get_embeddings_model(self) -> Embeddings | None:
         return self.embeddings_model
+
+
+def with_slots(arguments: Iterable[str]) -> type[DefaultPipeline]:
+    """The default pipeline with more slots: each an argument and an attribute of that name."""
+    added = tuple(arguments)
+
+    def init(self: DefaultPipeline, *models: Any, **named: Any) -> None:
+        for name in added:
+            setattr(self, name, named.pop(name, None))
+        DefaultPipeline.__init__(self, *models, **named)
+
+    slots = [(name, Any, _slot(name, clone=True)) for name in added]
+    namespace = {"__init__": init, "__module__": __name__}
+    return dataclasses.make_dataclass(
+        "DefaultPipeline", slots, bases=(DefaultPipeline,), namespace=namespace, init=False
+    )
 
 
 def _as_rewriter(model: Rewriter | BaseChatModel | None, instructions: str) -> Rewriter | None:

@@ -171,7 +171,6 @@ class Playback:
         out: list[BaseEvent] = [TTSStopped()] if sounds else []
         if self.active:
             out += self._over(now, "interrupted")
-        self._aside_until = now
         self._reset(turn_id)
         self.phase = Phase.MADE
         return out
@@ -211,7 +210,6 @@ class Playback:
         """The reply ends here and the user's gate is open again."""
         out: list[BaseEvent] = [TTSStopped()] if tell_client else []
         self._shut.discard(USER)
-        self._aside_until = now
         if self.active:
             out += self._over(now, "done" if self._played(now) else "interrupted")
         return out
@@ -234,6 +232,10 @@ class Playback:
             piece = pcm[start : start + size]
             out.append(TTSChunkGenerated(audio_chunk=piece, chunk_index=self._index))
         return [*out, TTSFinished()]
+
+    def silenced(self, now: float) -> None:
+        """The client was told to stop, so no such sound is under way."""
+        self._aside_until = now
 
     # --- the gate ---------------------------------------------------------------------------
 

@@ -179,13 +179,18 @@ class TTSManager(Manager):
         elif event.audio is not None:
             self._sound_aside(event.audio)
         elif event.text and self._guard is not None and self._aside is None:
-            self._session.spawn(self._say_aside, event.text)
+            self._aside = anyio.CancelScope(deadline=self._now() + BACKCHANNEL_S)
+            self._session.spawn(self._say_aside, event.text, self._aside)
 
-    async def _say_aside(self, text: str) -> None:
+    @on(events.TTSStopped, 90)
+    def _silenced(self, event: events.TTSStopped) -> None:
+        self._playback.silenced(self._now())
+
+    async def _say_aside(self, text: str, scope: anyio.CancelScope) -> None:
         assert self._guard is not None
         made = []
         try:
-            with anyio.move_on_after(BACKCHANNEL_S) as self._aside:
+            with scope:
                 async with (
                     self._guard.lease() as lease,
                     aclosing(synthesize(lease, text)) as chunks,

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, SecretStr
 
-from xtalk.errors import ConfigError, ModelError
+from xtalk.errors import ConfigError
 from xtalk_agent_langchain.llm import NO_KEY, failure
 
 __all__ = ["OpenAIEmbeddings"]

@@ -24,7 +24,7 @@ from pydantic import SecretStr
 from xtalk.errors import ConfigError, ModelError, ModelTimeout
 from xtalk.model_types import BaseChatModel
 
-__all__ = ["Llm", "text_of"]
+__all__ = ["NO_KEY", "Llm", "failure", "text_of"]
 
 log = logging.getLogger("xtalk.agent.langchain")
 
@@ -127,7 +127,7 @@ class Llm:
             with anyio.fail_after(WARM_S):
                 await self._http.get(address)
         except Exception as error:
-            if _failure(error) is None:
+            if failure(error) is None:
                 raise
             log.info("the language model's server does not answer yet (%s)", type(error).__name__)
 
@@ -159,7 +159,7 @@ class Llm:
                     PAUSE_S,
                 )
             except Exception as error:  # whatever the client of some provider raises
-                found = _failure(error)
+                found = failure(error)
                 if found is None:
                     raise
                 failed = found
@@ -251,37 +251,39 @@ def _arguments(given: dict[str, Any], owner: str, timeout_s: float) -> dict[str,
     return arguments
 
 
-def _failure(error: Exception) -> tuple[ModelError, float | None] | None:
+def failure(
+    error: Exception, who: str = "language model"
+) -> tuple[ModelError, float | None] | None:
     """What to tell, and the pause before another attempt if one is worth while.
 
     None for an error that is no failure of the service: it passes as it is.
     """
     status = getattr(error, "status_code", None)
     if isinstance(status, int):
-        return _refusal(error, status)
+        return _refusal(error, status, who)
     name = type(error).__name__
     if isinstance(error, TimeoutError | asyncio.TimeoutError) or "Timeout" in name:
-        return ModelTimeout("The language model took too long to answer."), PAUSE_S
+        return ModelTimeout(f"The {who} took too long to answer."), PAUSE_S
     known = type(error).__module__.partition(".")[0] in CLIENTS
     if (known and "Connect" in name) or isinstance(error, OSError):
-        return ModelError("The language model's server cannot be reached."), PAUSE_S
+        return ModelError(f"The {who}'s server cannot be reached."), PAUSE_S
     if known or isinstance(error, json.JSONDecodeError | UnicodeDecodeError):
-        return ModelError(f"The language model's answer broke off ({name})."), PAUSE_S
+        return ModelError(f"The {who}'s answer broke off ({name})."), PAUSE_S
     return None
 
 
-def _refusal(error: Exception, status: int) -> tuple[ModelError, float | None]:
+def _refusal(error: Exception, status: int, who: str) -> tuple[ModelError, float | None]:
     code = getattr(error, "code", None)
-    log.warning("the language model's server answered %d (%s)", status, code)
+    log.warning("the %s's server answered %d (%s)", who, status, code)
     if status in (401, 403):
-        return ModelError(f"The language model's server refused the key ({status})."), None
+        return ModelError(f"The {who}'s server refused the key ({status})."), None
     if status == 429 and code == "insufficient_quota":
-        return ModelError("The language model's account has no credit left (429)."), None
+        return ModelError(f"The {who}'s account has no credit left (429)."), None
     if status in (408, 409, 429) or status >= 500:
         pause_s = _asked_to_wait(error)
-        told = ModelError(f"The language model's server is overloaded or broken ({status}).")
+        told = ModelError(f"The {who}'s server is overloaded or broken ({status}).")
         return told, pause_s if pause_s <= PATIENCE_S else None
-    return ModelError(f"The language model's server refused the request ({status})."), None
+    return ModelError(f"The {who}'s server refused the request ({status})."), None
 
 
 def _asked_to_wait(error: Exception) -> float:

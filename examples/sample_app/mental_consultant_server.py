@@ -118,7 +118,14 @@ def mental_questionnaire() -> Tool:
         name="mental_questionnaire",
         description="Asks nine questions on how the user has felt, one after another. Call it "
         "without an answer to begin or to hear the question again, then with each answer.",
-        parameters={"answer": {"type": "integer", "enum": list(ANSWERS), "description": SCALE}},
+        parameters={
+            "answer": {
+                "type": ["integer", "null"],
+                "enum": [*ANSWERS, None],
+                "default": None,
+                "description": SCALE,
+            }
+        },
         call=Questionnaire().call,
         instant=True,
     )

@@ -38,38 +38,41 @@ PLUGINS = "the installed plugins"
 
 # The plugin that holds each known type, for the hint when it is not installed.
 _KNOWN = {
-    "CTPunctRestorer": "xtalk-punct-funasr",
+    "CTPunctRestorer": "xtalk-sherpa-onnx",
     "CosyVoice": "xtalk-tts-cosyvoice",
     "CosyVoiceLocal": "xtalk-tts-cosyvoice",
-    "DefaultAgent": "xtalk-agent-openai",
-    "DefaultCaptionRewriter": "xtalk-agent-openai",
-    "DefaultThoughtRewriter": "xtalk-agent-openai",
+    "DefaultAgent": "xtalk-agent-langchain",
+    "DefaultCaptionRewriter": "xtalk-agent-langchain",
+    "DefaultThoughtRewriter": "xtalk-agent-langchain",
     "DummyASR": "xtalk-example",
     "DummyAgent": "xtalk-example",
     "DummyTTS": "xtalk-example",
-    "EasyTurnASR": "xtalk-asr-easyturn",
+    "EasyTurnASR": "xtalk-asr-easy-turn",
     "EchoAgent": "xtalk-example",
     "EdgeTTS": "xtalk-tts-edge",
     "ElevenLabsASR": "xtalk-elevenlabs",
     "ElevenLabsTTS": "xtalk-elevenlabs",
     "Espeak": "xtalk-tts-espeak",
     "FastEnhancerS": "xtalk-enhancer-fastenhancer",
-    "GPTSoVITS": "xtalk-tts-gptsovits",
-    "IndexTTS": "xtalk-tts-indextts",
-    "IndexTTS2": "xtalk-tts-indextts",
-    "OpenAIEmbeddings": "xtalk-embeddings-openai",
-    "ParaformerLocal": "xtalk-asr-funasr",
+    "GPTSoVITS": "xtalk-tts-gpt-sovits",
+    "IndexTTS": "xtalk-tts-index",
+    "IndexTTS2": "xtalk-tts-index",
+    "OpenAIEmbeddings": "xtalk-agent-langchain",
+    "ParaformerLocal": "xtalk-sherpa-onnx",
     "PocketSphinx": "xtalk-asr-pocketsphinx",
-    "PyannoteSpeakerEncoder": "xtalk-speaker-pyannote",
+    "PyannoteSpeakerEncoder": "xtalk-sherpa-onnx",
     "Qwen3ASRFlashRealtime": "xtalk-asr-qwen3",
-    "Qwen3OmniCaptioner": "xtalk-captioner-qwen3omni",
+    "Qwen3OmniCaptioner": "xtalk-captioner-qwen3-omni",
     "RubberbandSpeedController": "xtalk-speed-rubberband",
     "RuleAgent": "xtalk-agent-rules",
-    "SenseVoiceSmallLocal": "xtalk-asr-funasr",
-    "SherpaOnnxASR": "xtalk-asr-sherpa",
+    "SenseVoiceSmallLocal": "xtalk-sherpa-onnx",
+    "SherpaOnnxASR": "xtalk-sherpa-onnx",
+    "SherpaOnnxLocal": "xtalk-sherpa-onnx",
+    "SherpaOnnxTTS": "xtalk-sherpa-onnx",
     "SileroVAD": "xtalk-vad-silero",
-    "SimpleRewriter": "xtalk-agent-openai",
-    "ZipformerLocal": "xtalk-asr-sherpa",
+    "SimpleRewriter": "xtalk-agent-langchain",
+    "WespeakerResNet34": "xtalk-sherpa-onnx",
+    "ZipformerLocal": "xtalk-sherpa-onnx",
 }
 
 
@@ -137,9 +140,9 @@ class Registry:
 def hint(name: str, installed: Sequence[str] = ()) -> str:
     """Where a type that is not installed may be found, or which one may be meant; may be empty."""
     if name in _KNOWN:
-        return f"It is in the plugin {_KNOWN[name]}"
+        return f"It belongs to the plugin {_KNOWN[name]}, which is not installed"
     for meant in get_close_matches(name, installed, 1) or get_close_matches(name, _KNOWN, 1):
-        place = "" if meant in installed else f" It is in the plugin {_KNOWN[meant]}"
+        place = "" if meant in installed else f" It belongs to the plugin {_KNOWN[meant]}, which is not installed"
         return f"Did you mean {meant!r}?{place}"
     return ""
 

@@ -140,11 +140,15 @@ class Registry:
 def hint(name: str, installed: Sequence[str] = ()) -> str:
     """Where a type that is not installed may be found, or which one may be meant; may be empty."""
     if name in _KNOWN:
-        return f"It belongs to the plugin {_KNOWN[name]}, which is not installed"
+        return _whose(name)
     for meant in get_close_matches(name, installed, 1) or get_close_matches(name, _KNOWN, 1):
-        place = "" if meant in installed else f" It belongs to the plugin {_KNOWN[meant]}, which is not installed"
+        place = "" if meant in installed else f" {_whose(meant)}"
         return f"Did you mean {meant!r}?{place}"
     return ""
+
+
+def _whose(name: str) -> str:
+    return f"It belongs to the plugin {_KNOWN[name]}, which is not installed"
 
 
 def import_spec(spec: Spec) -> Any:

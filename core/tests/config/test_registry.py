@@ -136,7 +136,8 @@ def test_what_is_not_a_class(voices: Path) -> None:
          "It belongs to the plugin xtalk-tts-cosyvoice, which is not installed"),
         ("Voise", "no tts named 'Voise'; installed: Voice. Did you mean 'Voice'?"),
         ("CosyVoise", "no tts named 'CosyVoise'; installed: Voice. "
-         "Did you mean 'CosyVoice'? It belongs to the plugin xtalk-tts-cosyvoice, which is not installed"),
+         "Did you mean 'CosyVoice'? "
+         "It belongs to the plugin xtalk-tts-cosyvoice, which is not installed"),
         ("Qqqq", "no tts named 'Qqqq'; installed: Voice"),
     ],
 )  # fmt: skip

@@ -252,6 +252,32 @@ def test_trap_25_a_mute_decodes_nothing_and_no_mark_is_needed_behind_it(
     run(main)
 
 
+@pytest.mark.parametrize("frame_ms", [10, 32, 100])
+def test_trap_26_the_pre_roll_is_as_long_whatever_the_frames(
+    dial: Any, run: Any, service: Any, frame_ms: int
+) -> None:
+    """It was counted in frames of 10 ms: with those of 32 ms it was three times as long."""
+    frame = AudioFrame(bytes(2 * 16 * frame_ms), 16_000)
+
+    async def main() -> None:
+        async with dial(service(asr=CountingASR()), microphone=False) as call:
+
+            async def send(seconds: int) -> None:
+                for _ in range(1000 * seconds // frame_ms):
+                    call.client.send(frame)
+                    await anyio.sleep(frame_ms / 1000)
+
+            await send(3)
+            call.client.mark_start()
+            await send(1)
+            call.client.mark_end()
+            spoken_ms = 1000 // frame_ms * frame_ms
+            pre_roll_ms = heard_ms(await call.client.wait_for(m.FinishAsr)) - spoken_ms
+            assert 550 <= pre_roll_ms < 550 + frame_ms
+
+    run(main)
+
+
 @pytest.mark.parametrize(
     "tokens",
     [

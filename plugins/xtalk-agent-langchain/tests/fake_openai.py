@@ -210,7 +210,7 @@ class FakeOpenAI:
             writer, 200, {"Content-Type": "text/event-stream", "Transfer-Encoding": "chunked"}
         )
         for number, event in enumerate(self._events(answer, request)):
-            if number and answer.gap_s and not await self._stays(reader, answer.gap_s):
+            if number > 1 and answer.gap_s and not await self._stays(reader, answer.gap_s):
                 return False
             data = b"data: " + json.dumps(event, ensure_ascii=False).encode() + b"\n\n"
             writer.write(b"%x\r\n%s\r\n" % (len(data), data))

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import logging
 import os
 from collections.abc import AsyncGenerator, Sequence
@@ -264,10 +263,10 @@ def failure(
     name = type(error).__name__
     if isinstance(error, TimeoutError | asyncio.TimeoutError) or "Timeout" in name:
         return ModelTimeout(f"The {who} took too long to answer."), PAUSE_S
-    known = type(error).__module__.partition(".")[0] in CLIENTS
+    known = any(base.__module__.partition(".")[0] in CLIENTS for base in type(error).__mro__)
     if (known and "Connect" in name) or isinstance(error, OSError):
         return ModelError(f"The {who}'s server cannot be reached."), PAUSE_S
-    if known or isinstance(error, json.JSONDecodeError | UnicodeDecodeError):
+    if known or isinstance(error, ValueError):  # also of langchain's, for an empty stream
         return ModelError(f"The {who}'s answer broke off ({name})."), PAUSE_S
     return None
 

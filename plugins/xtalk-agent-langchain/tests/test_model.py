@@ -1,0 +1,311 @@
+"""The language model's server: fast, slow, broken, refusing; and the key, which nobody sees."""
+
+from __future__ import annotations
+
+import json
+import logging
+import subprocess
+import sys
+import time
+from typing import Any
+
+import anyio
+import pytest
+from asking import opened, parts_of, run, turn, words
+from fake_openai import KEY, Answer, FakeOpenAI, call, say
+from xtalk_agent_langchain.agent import Context, DefaultAgent, Limits
+
+from xtalk.agent import AgentInput, Text, Usage
+from xtalk.errors import ConfigError, ModelError, ModelTimeout
+
+FAST = Limits(timeout_s=0.3, retries=2)
+
+
+def test_text_comes_as_it_is_written(server: FakeOpenAI, model: dict[str, Any]) -> None:
+    server.script(say("Good ", "morning", ".", gap_s=0.05))
+
+    async def test() -> None:
+        async with opened(DefaultAgent(model)) as agent:
+            times = []
+            async for part in agent.async_generate_stream("hello"):
+                times.append((time.monotonic(), part))
+            assert [part.text for _, part in times if isinstance(part, Text)] == [
+                "Good ",
+                "morning",
+                ".",
+            ]
+            assert times[2][0] - times[0][0] > 0.08
+            assert [part for _, part in times if isinstance(part, Usage)] == [
+                Usage(input_tokens=7, output_tokens=5)
+            ]
+
+    run(test)
+
+
+@pytest.mark.parametrize(
+    ("first", "problem"),
+    [
+        (Answer(status=429), None),
+        (Answer(status=500), None),
+        (Answer(status=503, retry_after="0.3"), None),
+        (say("too late", first_s=0.6), None),
+        (Answer(cut=True), None),
+        (Answer(raw=b"<html>Bad gateway</html>"), None),
+        (Answer(raw=b"data: {not json\n\n"), None),
+        (Answer(status=400), "refused the request"),
+        (Answer(status=401), "refused the key"),
+        (Answer(status=429, code="insufficient_quota"), "no credit"),
+        (Answer(status=429, retry_after="60"), "overloaded"),
+    ],
+    ids=str,
+)
+def test_before_the_first_token_it_is_asked_again_where_that_may_help(
+    server: FakeOpenAI, model: dict[str, Any], first: Answer, problem: str | None
+) -> None:
+    server.script(first, say("Fine."))
+
+    async def test() -> None:
+        async with opened(DefaultAgent(model, limits=FAST)) as agent:
+            if problem is None:
+                assert words(await parts_of(agent, "hello")) == "Fine."
+                assert len(server.requests) == 2
+            else:
+                with pytest.raises(ModelError, match=problem):
+                    await parts_of(agent, "hello")
+                assert len(server.requests) == 1
+
+    run(test)
+
+
+@pytest.mark.parametrize(
+    ("answer", "error"),
+    [
+        (say("Once upon a ", cut=True), ModelError),
+        (say("Once upon a ", "time", gap_s=0.6), ModelTimeout),
+    ],
+    ids=["cut", "stalled"],
+)
+def test_behind_the_first_token_it_is_not(
+    server: FakeOpenAI, model: dict[str, Any], answer: Answer, error: type[Exception]
+) -> None:
+    server.script(answer)
+
+    async def test() -> None:
+        async with opened(DefaultAgent(model, limits=FAST)) as agent:
+            said = ""
+            with pytest.raises(error):
+                async for part in agent.async_generate_stream("hello"):
+                    said += part.text
+            assert said == "Once upon a "
+            assert len(server.requests) == 1
+
+    run(test)
+
+
+def test_it_gives_up_after_its_retries(server: FakeOpenAI, model: dict[str, Any]) -> None:
+    server.answer = lambda request: Answer(status=500)
+
+    async def test() -> None:
+        async with opened(DefaultAgent(model, limits=Limits(retries=1))) as agent:
+            with pytest.raises(ModelError, match=r"broken \(500\)"):
+                await parts_of(agent, "hello")
+            assert len(server.requests) == 2
+
+    run(test)
+
+
+def test_a_server_that_is_not_there_is_said_plainly() -> None:
+    agent = DefaultAgent({"model": "m", "base_url": "http://127.0.0.1:9/v1"}, limits=FAST)
+
+    async def test() -> None:
+        async with opened(agent):
+            with pytest.raises(ModelError, match="cannot be reached"):
+                await parts_of(agent, "hello")
+
+    run(test)
+
+
+@pytest.mark.parametrize("when", ["before the first token", "while it speaks"])
+def test_leaving_closes_the_connection_within_10_ms(
+    server: FakeOpenAI, model: dict[str, Any], when: str
+) -> None:
+    early = when == "before the first token"
+    server.answer = lambda request: say("a ", "b ", first_s=5 if early else 0, gap_s=5)
+
+    async def test() -> None:
+        async with opened(DefaultAgent(model)) as agent:
+            took = []
+            for number in range(1, 6):
+                with anyio.CancelScope() as scope:
+                    async for _ in _told(agent, scope, early):
+                        pass
+                left = time.monotonic()
+                while len(server.gone_at) < number:
+                    assert time.monotonic() < left + 2
+                    await anyio.sleep(0.001)
+                took.append(server.gone_at[-1] - left)
+            assert sorted(took)[2] < 0.01
+
+    run(test)
+
+
+async def _told(agent: DefaultAgent, scope: anyio.CancelScope, early: bool) -> Any:
+    """The parts; the scope is cancelled in the middle."""
+    if early:
+        scope.deadline = anyio.current_time() + 0.1
+    async for part in agent.async_generate_stream("hello"):
+        yield part
+        scope.cancel()
+        await anyio.lowlevel.checkpoint()
+
+
+def test_all_sessions_share_warm_connections(server: FakeOpenAI, model: dict[str, Any]) -> None:
+    async def test() -> None:
+        async with opened(DefaultAgent(model)) as prototype:
+            while not server.paths:  # noqa: ASYNC110 (the server lives on another thread)
+                await anyio.sleep(0.001)
+            await anyio.sleep(0.02)
+            assert server.paths == ["GET /v1/models"]
+            for _ in range(5):
+                async with opened(prototype.clone()) as agent:
+                    await turn(agent, "hello")
+            assert server.connections == 1
+
+    run(test)
+
+
+def test_it_works_without_being_opened(server: FakeOpenAI, model: dict[str, Any]) -> None:
+    agent = DefaultAgent(model)
+    assert agent.generate("hello") == "You said: hello."
+    assert agent.generate({"content": "again", "context": {}}) == "You said: again."
+    server.script(call("get_time"), say("Late."))
+    text, made = agent.generate("what time is it")
+    assert (text, [each.name for each in made]) == ("Late.", ["get_time"])
+
+
+# --- configuration -------------------------------------------------------------------------------
+
+
+def test_a_name_of_a_provider(server: FakeOpenAI, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_BASE_URL", server.url)
+    assert DefaultAgent("openai:fake").generate("hello") == "You said: hello."
+    with pytest.raises(ConfigError, match="provider:name"):
+        DefaultAgent("nonsense-7")
+
+
+def test_a_chat_model_of_langchain() -> None:
+    from langchain_core.language_models import FakeListChatModel
+
+    agent = DefaultAgent(FakeListChatModel(responses=["Hi."]), tools=[])
+    assert agent.generate("hello") == "Hi."
+    assert agent.get_llm().responses == ["Hi."]
+
+
+def test_without_a_key_it_says_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ConfigError, match="OPENAI_API_KEY"):
+        DefaultAgent({"model": "fake"})
+    with pytest.raises(ConfigError, match="no name"):
+        DefaultAgent({"api_key": "x"})
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    DefaultAgent({"model": "fake"})
+
+
+def test_the_key_is_sent_and_shown_nowhere(
+    server: FakeOpenAI, model: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    server.answer = lambda request: Answer(status=401)
+
+    async def test() -> None:
+        agent = DefaultAgent(model)
+        async with opened(agent):
+            with pytest.raises(ModelError) as failed:
+                await parts_of(agent, "hello")
+        assert KEY not in str(failed.value)
+        assert failed.value.__cause__ is None and failed.value.__suppress_context__
+        assert KEY not in repr(vars(agent)) + repr(agent.get_llm())
+
+    run(test)
+    assert server.keys == [f"Bearer {KEY}"]
+    ours = [each.getMessage() for each in caplog.records if each.name.startswith("xtalk")]
+    assert ours and not any(KEY in text for text in ours)
+
+
+def test_the_hooks_import_neither_langchain_nor_openai() -> None:
+    code = "import sys, xtalk_agent_langchain; print(*sys.modules)"
+    loaded = subprocess.check_output([sys.executable, "-c", code], text=True).split()
+    assert not {"langchain", "langchain_core", "openai", "httpx", "pydantic"} & set(loaded)
+
+
+# --- what the model is told ----------------------------------------------------------------------
+
+
+def test_what_is_known_stands_in_the_system_message(
+    server: FakeOpenAI, model: dict[str, Any]
+) -> None:
+    context = {"caption": "Speaker whispers.", "thought": "In a hurry.", "speaker_id": "Speaker 1"}
+
+    async def test() -> None:
+        async with opened(DefaultAgent(model, system_prompt="Be kind.")) as agent:
+            await turn(agent, "hello", context=context, ages={"caption": 3.4, "speaker_id": 0.1})
+            await turn(agent, "again", turn_id=2)
+
+    run(test)
+    system = server.requests[0]["messages"][0]["content"]
+    assert system.startswith("Be kind.")
+    assert '<caption age="3 s">Speaker whispers.</caption>' in system
+    assert "<thought>In a hurry.</thought>" in system
+    said = server.requests[1]["messages"][1]
+    assert said["name"] == "Speaker_1"
+    assert said["content"] == "The current speaker is Speaker 1, saying: hello"
+    assert "whispers" not in server.requests[1]["messages"][0]["content"]
+
+
+def test_a_name_that_no_server_takes_is_left_out(server: FakeOpenAI, model: dict[str, Any]) -> None:
+    async def test() -> None:
+        async with opened(DefaultAgent(model)) as agent:
+            await turn(agent, "你好", context={"speaker_id": "王芳"})
+
+    run(test)
+    assert "name" not in server.requests[0]["messages"][1]
+    assert "王芳" in server.requests[0]["messages"][1]["content"]
+
+
+@pytest.mark.parametrize("when_full", ["drop", "summarise"])
+def test_the_context_is_bounded(server: FakeOpenAI, model: dict[str, Any], when_full: str) -> None:
+    def answer(request: dict[str, Any]) -> Answer:
+        asked = request["messages"][-1]["content"]
+        return say("They spoke of shoes.") if "Sum up" in asked else say("Yes. " * 20)
+
+    server.answer = answer
+    context = Context(max_tokens=300, when_full=when_full)  # type: ignore[arg-type]
+
+    async def test() -> None:
+        async with opened(DefaultAgent(model, context=context, tools=[])) as agent:
+            for number in range(20):
+                await turn(agent, f"number {number} of many words about shoes and hats")
+                await anyio.sleep(0.03)
+
+    run(test)
+    last = server.requests[-1]["messages"]
+    assert len(json.dumps(last[1:])) < 4 * 700
+    assert "number 19" in last[-1]["content"]
+    assert ("They spoke of shoes." in last[0]["content"]) == (when_full == "summarise")
+    assert server.faults == []
+
+
+def test_a_speculation_leaves_no_trace(server: FakeOpenAI, model: dict[str, Any]) -> None:
+    async def test() -> None:
+        async with opened(DefaultAgent(model)) as agent:
+            before = agent.get_chat_history()
+            await parts_of(agent, "what is", speculative=True)
+            assert agent.get_chat_history() == before == ""
+            await turn(agent, "what is the time")
+            assert "what is the time" in agent.get_chat_history()
+
+    run(test)
+    assert [m["content"] for m in server.requests[1]["messages"][1:]] == ["what is the time"]
+
+
+def test_a_dict_is_taken_for_an_input(model: dict[str, Any]) -> None:
+    assert DefaultAgent(model).generate(AgentInput("hello")) == "You said: hello."

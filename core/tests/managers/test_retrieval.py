@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import threading
+import weakref
 from typing import Any
 
 import anyio
@@ -267,6 +269,19 @@ def test_texts_go_to_sessions_that_exist_and_keep_them(converse: Any, run: Any) 
                 await call.upload("text")
 
     run(main)
+
+
+def test_what_was_uploaded_is_gone_with_its_session(converse: Any, run: Any) -> None:
+    async def main() -> weakref.ref[Any]:
+        async with converse(llm_agent=Librarian()) as call:
+            ready = call.watch(events.TextSearchable)
+            await call.upload("Apples are red.")
+            await call.client.until(lambda: ready)
+            return weakref.ref(call.session.pipeline.context["vector_store_instance"])
+
+    store = run(main)
+    gc.collect()
+    assert store() is None
 
 
 def test_results_of_an_agent_of_the_original_are_shown(converse: Any, run: Any) -> None:

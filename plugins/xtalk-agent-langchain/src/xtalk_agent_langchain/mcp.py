@@ -25,6 +25,7 @@ __all__ = ["McpServer", "McpTools"]
 log = logging.getLogger("xtalk.agent.langchain")
 
 OPEN_S = 10.0
+EXAMINE_S = 2.0
 
 
 class McpServer(BaseModel):
@@ -67,7 +68,11 @@ class _Connection:
         opened = loop.create_future()
         self._broken = asyncio.Event()
         self._task = loop.create_task(self._live(opened))
-        await opened
+        # The limit stands here: the scopes that the client opens must not lie inside another.
+        done, _ = await asyncio.wait([opened], timeout=OPEN_S)
+        if not done:
+            log.error("the MCP server %s took longer than %.0f s to answer", self.name, OPEN_S)
+            await self.close()
 
     async def close(self) -> None:
         task, self._task = self._task, None
@@ -78,9 +83,8 @@ class _Connection:
     async def _live(self, opened: asyncio.Future[None]) -> None:
         try:
             async with AsyncExitStack() as stack:
-                with anyio.fail_after(OPEN_S):
-                    self._client = await stack.enter_async_context(await self._connect(stack))
-                    listed = (await self._client.list_tools()).tools
+                self._client = await stack.enter_async_context(await self._connect(stack))
+                listed = (await self._client.list_tools()).tools
                 self.tools = [self._tool(tool) for tool in listed if self._wanted(tool.name)]
                 opened.set_result(None)
                 await self._broken.wait()
@@ -90,6 +94,16 @@ class _Connection:
             self.tools = []
             if not opened.done():
                 opened.set_result(None)
+
+    async def _examine(self) -> None:
+        """A call failed: if nothing else works either, let the next session connect anew."""
+        try:
+            with anyio.fail_after(EXAMINE_S):
+                await self._client.list_tools()
+        except Exception as error:  # whatever a broken connection raises
+            log.warning("the MCP server %s is gone (%s)", self.name, type(error).__name__)
+            self.tools = []
+            self._broken.set()
 
     async def _connect(self, stack: AsyncExitStack) -> Any:
         from mcp import Client, StdioServerParameters
@@ -121,7 +135,7 @@ class _Connection:
             try:
                 return _text(await self._client.call_tool(tool.name, dict(args)))
             except Exception:
-                self._broken.set()  # the next session connects anew
+                await self._examine()
                 raise
 
         return BoundTool(

@@ -43,7 +43,18 @@ def tone(seconds: float, rate: int, hertz: float, level: int = 6000) -> bytes:
     return array("h", samples).tobytes()
 
 
-CHUNK = tone(CHUNK_S, RATE_OUT, 220)
+# Each chunk of a sentence has a pitch of its own: one that is lost or said twice is found out.
+SPEECH = [tone(CHUNK_S, RATE_OUT, 220 + 10 * index) for index in range(CHUNKS)]
+CHUNK = SPEECH[0]
+
+
+def scale(factor: float) -> None:
+    """Make every delay and every sound this much as long, in this process."""
+    global FINAL_S, FIRST_TOKEN_S, TOKEN_S, FIRST_AUDIO_S, CHUNK_EVERY_S, IDEAL_S
+    FINAL_S, FIRST_TOKEN_S, TOKEN_S = FINAL_S * factor, FIRST_TOKEN_S * factor, TOKEN_S * factor
+    FIRST_AUDIO_S, CHUNK_EVERY_S = FIRST_AUDIO_S * factor, CHUNK_EVERY_S * factor
+    IDEAL_S *= factor
+    SPEECH[:] = [piece[: 2 * round(len(piece) / 2 * factor)] for piece in SPEECH]
 
 
 async def until(moment: float) -> None:
@@ -66,4 +77,4 @@ async def audio() -> AsyncIterator[bytes]:
     began = time.monotonic()
     for index in range(CHUNKS):
         await until(began + FIRST_AUDIO_S + index * CHUNK_EVERY_S)
-        yield CHUNK
+        yield SPEECH[index]

@@ -3,7 +3,8 @@
     floor   a FastAPI WebSocket that runs the scenario by hand: nothing can be faster and fair
     ours    the same FastAPI and uvicorn, with xtalk's session behind the WebSocket
 
-`--count` takes the plain asyncio loop and prints, at each SIGUSR1, what that loop has done.
+`--count` takes the plain asyncio loop and prints, at each SIGUSR1, what that loop has done;
+`--scale 0.1` makes every delay and every sound a tenth as long. `GET /tasks` counts the tasks.
 """
 
 from __future__ import annotations
@@ -109,10 +110,12 @@ def ours() -> FastAPI:
             return self
 
         async def transcribe(self, frames: AsyncIterator[AudioFrame]) -> AsyncIterator[Transcript]:
-            async for _ in frames:
-                pass
+            pcm = b""
+            async for frame in frames:
+                pcm = frame.pcm
             await asyncio.sleep(scenario.FINAL_S)
-            yield Transcript(text=scenario.HEARD, final=True)
+            # What ends in silence was a cough.
+            yield Transcript(text=scenario.HEARD if any(pcm) else "", final=True)
 
     class ScenarioAgent(Agent):
         def generate(self, input: Any) -> str:
@@ -126,7 +129,7 @@ def ours() -> FastAPI:
 
     class ScenarioTTS(TTS):
         def synthesize(self, text: str) -> bytes:
-            return scenario.CHUNK * scenario.CHUNKS
+            return b"".join(scenario.SPEECH)
 
         def clone(self) -> TTS:
             return ScenarioTTS()
@@ -143,6 +146,10 @@ def ours() -> FastAPI:
         await host.connect(websocket)
 
     return app
+
+
+async def tasks() -> int:
+    return len(asyncio.all_tasks())
 
 
 APPS: dict[str, Callable[[], FastAPI]] = {"floor": floor, "ours": ours}
@@ -174,11 +181,15 @@ def main() -> None:
     parser.add_argument("app", choices=APPS)
     parser.add_argument("port", type=int)
     parser.add_argument("--count", action="store_true")
+    parser.add_argument("--scale", type=float, default=1.0)
     arguments = parser.parse_args()
+    scenario.scale(arguments.scale)
     if arguments.count:
         count()
+    app = APPS[arguments.app]()
+    app.get("/tasks")(tasks)
     uvicorn.run(
-        APPS[arguments.app](),
+        app,
         port=arguments.port,
         loop="asyncio" if arguments.count else "uvloop",
         http="httptools",

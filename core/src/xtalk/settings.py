@@ -113,6 +113,12 @@ class ServiceConfig(BaseModel):
     no_audio_sec: Positive = 1.5
     segment_sec: Annotated[float, Field(gt=0, description="longest speech in one piece")] = 30
     decode_timeout_sec: Annotated[float, Field(gt=0, description="for the final text")] = 5
+    agent_timeout_sec: Annotated[
+        float, Field(gt=0, description="without a word of the agent; then the turn fails")
+    ] = 60
+    tts_timeout_sec: Annotated[
+        float, Field(gt=0, description="without a sound of the voice; then the turn fails")
+    ] = 20
     update_interval_ms: Annotated[float, Field(ge=0, description="between update_resp")] = 50
     ahead_sec: Annotated[float, Field(gt=0, description="audio sent ahead of playback")] = 1.0
     asr_backlog_sec: Annotated[float, Field(gt=0, description="undecoded audio kept")] = 30

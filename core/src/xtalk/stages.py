@@ -88,7 +88,7 @@ async def timed(source: AsyncIterator[T], seconds: float) -> AsyncGenerator[T, N
             except StopAsyncIteration:
                 return
             except TimeoutError:
-                raise ModelTimeout(f"nothing came for {seconds:g} s") from None
+                raise ModelTimeout(f"A model was silent for {seconds:g} s.") from None
             yield item
     finally:
         if isinstance(source, AsyncGenerator):

@@ -361,3 +361,29 @@ def test_a_conversation_may_have_a_longest_length(talk: Any, run: Any) -> None:
             assert call.transport.closed == (1000, "time is up")
 
     run(main)
+
+
+def test_an_agent_or_a_voice_that_falls_silent_fails_its_turn_in_time(talk: Any, run: Any) -> None:
+    class Stuck(ScriptedTTS):
+        async def async_synthesize_stream(self, text: str, **kwargs: Any) -> Any:
+            yield tone(0.3)
+            await anyio.sleep_forever()
+
+    waits = {"agent_timeout_sec": 5, "tts_timeout_sec": 3}
+
+    async def main() -> None:
+        async with talk(agent=ScriptedAgent(first_s=1e5), config=waits) as call:
+            await call.say()
+            await call.client.wait_for(m.FinishAsr)
+            asked = anyio.current_time()
+            error = await call.client.wait_for(m.Error, timeout=20)
+            assert error.message == "The agent took too long to answer."
+            assert anyio.current_time() - asked == pytest.approx(5, abs=0.1)
+            await call.client.wait_for(m.InvalidAsrResult)
+        async with talk(tts=Stuck(), config=waits) as call:
+            await call.say()
+            error = await call.client.wait_for(m.Error, timeout=20)
+            assert error.message == "A model was silent for 3 s."
+            await call.client.wait_for(m.TtsFinished)
+
+    run(main)

@@ -19,10 +19,11 @@ from xtalk.agent import (
     ToolResult,
     TurnRecord,
 )
+from xtalk.alarm import Alarm
 from xtalk.answer import Answer, can_speculate
 from xtalk.bus import EventBus, Manager
 from xtalk.calls import respond
-from xtalk.errors import ModelError
+from xtalk.errors import ModelError, ModelTimeout
 from xtalk.pipeline import Pipeline
 from xtalk.speech.interfaces import SpeechChunk
 from xtalk.stages import Respond
@@ -64,6 +65,9 @@ class LLMAgentManager(Manager):
         self._policy = config["history"]
         self._interval_s = config["update_interval_ms"] / 1000
         self._deadline_s = config["speaker_deadline_ms"] / 1000
+        self._patience_s = config["agent_timeout_sec"]
+        self._patience = Alarm(self._out_of_patience)
+        self._progress = 0.0
         self._records: deque[TurnRecord] = deque(maxlen=HISTORY)
         agent = pipeline.get_agent()
         self._guard = None if agent is None else session.guard(agent, clone=self._clone)
@@ -102,6 +106,8 @@ class LLMAgentManager(Manager):
         self._started = self._shown = self._finished = False
         self._shown_text = ""
         self._shown_at = 0.0
+        self._progress = self._session.clock.now()
+        self._patience.set(self._progress + self._patience_s)
         around = self._session.around_turn(turn)
         self._session.spawn(turn.run, lambda: self._think(turn, event), around)
 
@@ -182,6 +188,17 @@ class LLMAgentManager(Manager):
 
     # --- the reply ------------------------------------------------------------------------------
 
+    def _out_of_patience(self) -> None:
+        """An agent from which nothing comes any more fails its turn."""
+        turn = self._turn
+        if turn is None or self._finished or not turn.running:
+            return
+        due = self._progress + self._patience_s
+        if due > self._session.clock.now():
+            self._patience.set(due)
+        else:
+            self._fail(turn, ModelTimeout("The agent took too long to answer."))
+
     async def _think(self, turn: Turn, request: events.TurnLLMAgentStartRequested) -> None:
         if request.reply:
             self._take(turn, Text(text=request.reply))
@@ -245,6 +262,7 @@ class LLMAgentManager(Manager):
     def _take(self, turn: Turn, part: ReplyPart) -> None:
         if not self._is_live(turn):
             return
+        self._progress = self._session.clock.now()
         if not self._started:
             self._started = True
             self._post(events.LLMFirstChunk(turn_id=turn.id))
@@ -428,5 +446,6 @@ class LLMAgentManager(Manager):
         return fresh
 
     async def shutdown(self) -> None:
+        self._patience.cancel()
         self._drop()
         self._stop_turn()

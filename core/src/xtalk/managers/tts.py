@@ -22,6 +22,7 @@ from xtalk.errors import ModelError
 from xtalk.pipeline import Pipeline
 from xtalk.playback import USER, Playback, PlaybackConfig
 from xtalk.speech.interfaces import TTS, Sentence, SpeechChunk
+from xtalk.stages import timed
 from xtalk.turn import Turn
 
 if TYPE_CHECKING:
@@ -65,6 +66,7 @@ class TTSManager(Manager):
         self._stage = session.wrapped("speak", self._speak)
         self._playback = Playback(PlaybackConfig(ahead_s=config["ahead_sec"]))
         self._alarm = Alarm(self._poll)
+        self._patience_s = config["tts_timeout_sec"]
         self._room: asyncio.Future[None] | None = None
         self._resampler = Resampler(RATE_OUT, RATE_OUT)
         self._last: Sentence | None = None
@@ -321,7 +323,7 @@ class TTSManager(Manager):
                 continue
             async with (
                 self._guard.lease() as lease,
-                aclosing(synthesize(lease, sentence.spoken)) as chunks,
+                aclosing(timed(synthesize(lease, sentence.spoken), self._patience_s)) as chunks,
             ):
                 async for chunk in chunks:
                     yield chunk if chunk.sentence else replace(chunk, sentence=sentence)

@@ -18,7 +18,9 @@ def pytest_run(folder: Path, source: str, *options: str) -> str:
     ).stdout
 
 
-def test_a_foreign_suite_does_not_notice_it(tmp_path: Path) -> None:
+def test_a_foreign_suite_does_not_notice_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     source = """
 import sys, pytest
 @pytest.fixture
@@ -29,8 +31,9 @@ def test_mine(virtual_time):
     heavy = {"numpy", "anyio", "pydantic", "asyncio", "xtalk.threads"}
     assert not heavy & set(sys.modules)
 """
-    # Other plugins of this environment import what they like, anyio's asyncio among them.
-    options = ("--strict-markers", "-p", "no:anyio", "-p", "no:hypothesispytest")
+    # Other plugins of this environment import what they like, so that ours is loaded alone.
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    options = ("--strict-markers", "-p", "xtalk.testing.pytest_plugin")
     assert "1 passed" in pytest_run(tmp_path, source, *options)
 
 

@@ -23,10 +23,10 @@ from machine import median, quantile
 PLUGIN = Path(__file__).parent.parent / "plugins" / "xtalk-agent-langchain"
 sys.path.insert(0, str(PLUGIN / "tests"))
 
-from fake_openai import FakeOpenAI, running, say
-from xtalk_agent_langchain.agent import DefaultAgent
+from fake_openai import FakeOpenAI, running, say  # noqa: E402
+from xtalk_agent_langchain.agent import DefaultAgent  # noqa: E402
 
-from xtalk.agent import Text, TurnRecord
+from xtalk.agent import Text, TurnRecord  # noqa: E402
 
 TARGET_MS = 5.0
 TURNS = 10  # in the history

@@ -53,6 +53,9 @@ class ScriptedXtalk:
             await anyio.lowlevel.checkpoint()
             self.life.append("ended")
 
+    async def drain(self, deadline_s: float) -> None:
+        self.life.append("drained")
+
     async def embed_text(self, session_id: str, text: str) -> None:
         if self.upload_error is not None:
             raise self.upload_error

@@ -8,12 +8,15 @@ import re
 import signal
 import subprocess
 import sys
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
-from websockets.asyncio.client import connect
-from websockets.exceptions import ConnectionClosed
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from xtalk.cli import main
 
@@ -23,6 +26,15 @@ llm_agent = "EchoAgent"
 tts = "ToneTTS"
 vad = ""
 """
+
+LONG_REPLY = """
+llm_agent = "EchoAgent"
+tts = "ToneTTS"
+vad = ""
+asr = {type = "FixedASR", params = {text = "what takes about three seconds to be said by a tone"}}
+"""
+
+LIMIT_S = 30
 
 Start = Callable[..., tuple["subprocess.Popen[str]", str, list[str]]]
 
@@ -73,6 +85,99 @@ def test_it_serves_and_sigterm_ends_sessions_with_1001(start: Start) -> None:
     asyncio.run(talk())
     process.communicate(timeout=10)
     assert process.returncode in (0, -signal.SIGTERM)
+
+
+def test_sigterm_lets_a_reply_come_to_its_end(start: Start) -> None:
+    """Meanwhile newcomers are told to go elsewhere."""
+    process, url, _ = start(LONG_REPLY)
+    ws = url.replace("http", "ws") + "/ws"
+
+    async def main() -> None:
+        async with connect(ws) as idle, connect(ws) as socket:
+            reply = await begin_reply(socket)
+            process.send_signal(signal.SIGTERM)
+            with pytest.raises(ConnectionClosed):
+                while True:
+                    await idle.recv()
+            assert idle.close_code == 1001
+            with pytest.raises(InvalidStatus) as refused:
+                await connect(ws)
+            assert refused.value.response.status_code == 503
+            status, health = await asyncio.to_thread(get, url + "/health")
+            assert (status, health["status"], health["sessions"]) == (503, "draining", 1)
+            with pytest.raises(ConnectionClosed):
+                while True:
+                    await reply.take()
+            assert socket.close_code == 1001
+        rest = reply.actions[reply.actions.index("start_tts") :]
+        assert rest.count("tts_finished") == 1 and "stop_tts" not in rest
+        assert reply.seconds > 2
+
+    asyncio.run(asyncio.wait_for(main(), LIMIT_S))
+    process.communicate(timeout=10)
+    assert process.returncode in (0, -signal.SIGTERM)
+
+
+@pytest.mark.parametrize("hasty", ["second signal", "deadline"])
+def test_the_deadline_or_a_second_sigterm_ends_it_at_once(start: Start, hasty: str) -> None:
+    limit = "0.5" if hasty == "deadline" else "60"
+    process, url, _ = start(LONG_REPLY + f"[server]\ndrain_sec = {limit}\n")
+
+    async def main() -> None:
+        async with connect(url.replace("http", "ws") + "/ws") as socket:
+            reply = await begin_reply(socket)
+            process.send_signal(signal.SIGTERM)
+            if hasty == "second signal":
+                while (await asyncio.to_thread(get, url + "/health"))[1]["status"] != "draining":
+                    pass
+                process.send_signal(signal.SIGTERM)
+            with pytest.raises(ConnectionClosed):
+                while True:
+                    await reply.take()
+            assert socket.close_code == 1001
+        assert "tts_finished" not in reply.actions
+
+    asyncio.run(asyncio.wait_for(main(), LIMIT_S))
+    process.communicate(timeout=10)
+    assert process.returncode in (0, -signal.SIGTERM)
+
+
+class Reply:
+    """What comes of a reply to a client that acknowledges nothing."""
+
+    def __init__(self, socket: ClientConnection) -> None:
+        self.socket = socket
+        self.actions: list[str] = []
+        self.seconds = 0.0
+
+    async def take(self) -> None:
+        item = await self.socket.recv()
+        if isinstance(item, bytes):
+            self.seconds += len(item) / 96_000
+        else:
+            self.actions.append(json.loads(item)["action"])
+
+
+async def begin_reply(socket: ClientConnection) -> Reply:
+    """Say something between marks, and wait until its reply sounds."""
+    assert '"session_info"' in str(await socket.recv())  # audio before it is lost
+    await socket.send('{"action": "conversation_start", "client": {"pauses_itself": false}}')
+    await socket.send('{"action": "vad_speech_start"}')
+    for _ in range(30):
+        await socket.send(bytes(1024))
+    await socket.send('{"action": "vad_speech_end"}')
+    reply = Reply(socket)
+    while not reply.seconds:
+        await reply.take()
+    return reply
+
+
+def get(url: str) -> tuple[int, Any]:
+    try:
+        with urllib.request.urlopen(url, timeout=5) as answer:
+            return answer.status, json.load(answer)
+    except urllib.error.HTTPError as error:
+        return error.code, json.load(error)
 
 
 def test_no_log_level_shows_what_was_said(start: Start) -> None:

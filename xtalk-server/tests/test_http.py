@@ -124,7 +124,7 @@ def test_a_plugin_adds_routes(scripted: Any) -> None:
 def test_the_life_of_the_process_is_that_of_the_server(scripted: Any) -> None:
     with running(scripted):
         pass
-    assert scripted.life == ["begun", "ended"]
+    assert scripted.life == ["begun", "drained", "ended"]
 
 
 # --- uploads ------------------------------------------------------------------------------------

@@ -129,6 +129,10 @@ class Xtalk:
         async with self.host.lifespan(self):
             yield self
 
+    async def drain(self, deadline_s: float) -> None:
+        """Let nobody in any more; end each session when its turn is over, all at the deadline."""
+        await self.host.drain(deadline_s)
+
     def set_session_limit(self, limit: int | None) -> None:
         """At most this many sessions at once; None or 0: no limit. The others queue."""
         self.host.set_limit(limit or 0)

@@ -203,14 +203,19 @@ class Host:
         transport = as_transport(connection)
         if isinstance(transport, StarletteTransport):
             await transport.accept()
+        if await self._turned_away(transport):
+            return
         try:
             async with self.limiter.slot(transport, self._clock.wall_ms) as slot:
-                if slot is not None and not self.draining:
+                if not await self._turned_away(transport) and slot is not None:
                     await self._serve(transport, slot.kept)
-                elif self.draining:
-                    await transport.close(*GOODBYE)
         except ConnectionError:
             log.debug("a client left before its session began")
+
+    async def _turned_away(self, transport: Transport) -> bool:
+        if self.draining:
+            await transport.close(*GOODBYE)
+        return self.draining
 
     async def _serve(self, transport: Transport, kept: list[str | bytes]) -> None:
         session: Session | None = None

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 from fastapi import APIRouter, FastAPI, HTTPException, Request, WebSocket
-from fastapi.responses import HTMLResponse, JSONResponse
+from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse
 from starlette.requests import HTTPConnection
 
 from xtalk.errors import NotAvailable
@@ -119,6 +119,9 @@ async def _live(app: FastAPI, stopping: anyio.Event) -> None:
 async def talk(websocket: WebSocket) -> None:
     """One conversation."""
     backend: Backend = websocket.app.state.backend
+    if websocket.app.state.connections.draining:
+        await websocket.send_denial_response(PlainTextResponse("The server is going down.", 503))
+        return
     transport = StarletteTransport(websocket)
     await transport.accept()
     if not _may_connect(websocket):
@@ -160,9 +163,9 @@ async def _refuse(transport: Transport) -> None:
 
 @router.get("/health", response_model=None)
 async def health(request: Request) -> JSONResponse:
-    """Status 200 when conversations are possible, 503 while starting and after a failure."""
+    """Status 200 when a conversation can begin; 503 while starting, draining, after a failure."""
     state = request.app.state
-    status = state.backend.status
+    status = "draining" if state.connections.draining else state.backend.status
     body = {"status": status, "sessions": len(state.connections), "version": VERSION}
     return JSONResponse(body, 200 if status == "ok" else 503)
 

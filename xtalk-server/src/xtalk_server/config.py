@@ -35,6 +35,9 @@ class ServerConfig(BaseModel):
     allowed_origins: Annotated[
         list[str], Field(description='web pages that may connect, "https://example.org" or "*"')
     ] = []
+    drain_sec: Annotated[
+        float, Field(ge=0, description="how long turns may go on when the server is told to end")
+    ] = 10.0
     upload_bytes: Annotated[int, Field(gt=0, description="largest text file")] = 1024 * 1024
     ssl_certfile: str | None = None
     ssl_keyfile: str | None = None

@@ -15,7 +15,10 @@ GOODBYE_S = 3.0
 
 
 class Connections:
+    """`draining`: those that are open may come to their end, and there will be no others."""
+
     def __init__(self) -> None:
+        self.draining = False
         self._open: dict[Transport, anyio.CancelScope] = {}
         self._empty = anyio.Event()
 

@@ -199,8 +199,13 @@ def test_49_what_strangers_wrote_is_marked(server: FakeOpenAI, model: dict[str, 
             shown = [part.content for part in parts if hasattr(part, "content")]
             assert shown == [look_up("tea")], "the page sees the text as it is"
             await turn(agent, "thanks")
+            copy = DefaultAgent(model)  # told the history before it gets the tool
+            copy.commit(record("look", parts))
+            async with opened(copy):
+                await turn(copy, "hello")
 
     run(test)
+    assert len(server.requests) == 4
     for request in server.requests[1:]:
         told = next(m["content"] for m in request["messages"] if m["role"] == "tool")
         assert told.startswith('<untrusted source="local_search">\n')

@@ -347,7 +347,8 @@ class DefaultAgent(Agent):
     def _quoted(self, result: str, name: str) -> str:
         """The result as the model is told it: a stranger's words are marked."""
         tool = self._offer[1].get(name) or self._tools.get(name)
-        return fenced(result, name) if tool is not None and tool.untrusted else result
+        # A copy is told the history before it gets the session's tools, so it knows not all.
+        return fenced(result, name) if tool is None or tool.untrusted else result
 
     def _filler(self, turn: AgentInput, tools: Sequence[BoundTool]) -> str:
         """What is said while slow tools work, in the language of the user; "" for instant ones."""

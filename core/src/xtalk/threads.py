@@ -53,6 +53,7 @@ class _Pool:
                 self._idle -= 1
                 job = self._jobs.popleft()
             job()
+            del job  # or an idle thread keeps what its last call was for
 
 
 _pool = _Pool(THREAD_LIMIT)

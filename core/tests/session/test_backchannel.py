@@ -14,9 +14,19 @@ import pytest
 
 from xtalk.api import Xtalk
 from xtalk.audio import RATE_OUT, AudioFrame
-from xtalk.events import BackchannelRequested, BaseEvent, ReplyOver, TurnLLMAgentStartRequested
+from xtalk.events import (
+    BackchannelRequested,
+    BaseEvent,
+    ReplyOver,
+    TTSChunkGenerated,
+    TTSFinished,
+    TTSStarted,
+    TTSStopped,
+    TurnLLMAgentStartRequested,
+)
 from xtalk.hookspecs import Model, hookimpl
 from xtalk.pipeline import DefaultPipeline
+from xtalk.playback import Playback
 from xtalk.plugins import Plugins
 from xtalk.testing.fakes import LoudnessVAD, ScriptedAgent, ScriptedASR, ScriptedTTS, loud, tone
 from xtalk.wire import messages as m
@@ -158,6 +168,37 @@ def test_a_reply_that_begins_stops_it(talk: Any, run: Any, acknowledges: bool) -
 
     run(main)
     assert [(r.heard, r.outcome) for r in agent.records] == [("A document has come.", "done")]
+
+
+def test_a_reply_takes_the_voice_from_it(talk: Any, run: Any) -> None:
+    async def main() -> None:
+        async with talk(tts=ScriptedTTS(first_s=0.5)) as call:
+            await call.session.ready.wait()
+            call.session.post(BackchannelRequested(text="Hm."))
+            await anyio.sleep(0.1)
+            began = anyio.current_time()
+            call.session.post(TurnLLMAgentStartRequested(reply="A document has come."))
+            await call.client.wait_for(m.StartTts)
+            assert anyio.current_time() - began == pytest.approx(0.5, abs=0.05)
+            await call.client.wait_until_heard()
+            assert call.actions().count("start_tts") == 1
+
+    run(main)
+
+
+def test_one_that_still_sounds_is_stopped_by_whatever_begins() -> None:
+    playback = Playback()
+    kinds = [type(event) for event in playback.aside(HUM, 1.0)]
+    assert kinds == [TTSStarted, TTSChunkGenerated, TTSChunkGenerated, TTSFinished]
+    assert playback.aside(HUM, 1.1) == []
+    assert [type(event) for event in playback.begin(1, 1.2)] == [TTSStopped]
+    playback.stop(1.3)
+    playback.aside(HUM, 2.0)
+    assert playback.begin(2, 2.5) == []  # played by then
+    playback.stop(2.6)
+    playback.aside(HUM, 3.0)
+    playback.silenced(3.1)
+    assert playback.begin(3, 3.1) == []  # stopped already
 
 
 def test_its_acknowledgements_confuse_no_reply(talk: Any, run: Any) -> None:

@@ -310,6 +310,39 @@ def test_a_recogniser_that_hangs_loses_nothing_that_it_understood(talk: Any, run
     assert [r.user for r in agent.records] == ["this much was understood", "and this came later"]
 
 
+def test_a_recogniser_that_hangs_costs_a_speaker_one_piece(talk: Any, run: Any) -> None:
+    agent = interpreter()
+
+    async def main() -> None:
+        asr = Hanging(["and this came later"])
+        config = {**SIM, "decode_timeout_sec": 1, "segment_sec": 2}
+        async with talk(asr=asr, agent=agent, config=config) as call:
+            await call.say(4.5)  # without a pause
+            await answered(call, 2)
+
+    run(main)
+    assert [r.user for r in agent.records][:2] == [
+        "this much was understood",
+        "and this came later",
+    ]
+
+
+def test_each_piece_has_its_own_time_to_be_decoded(talk: Any, run: Any) -> None:
+    """A slow recogniser has three pieces in its line: the last waits longer than its decoding."""
+    agent = interpreter()
+
+    async def main() -> None:
+        asr = ScriptedASR(["this was one", "this was two", "this was three"], final_s=1.5)
+        async with talk(asr=asr, agent=agent, config={**SIM, "decode_timeout_sec": 2}) as call:
+            for _ in range(3):
+                await call.say(0.5)
+                await anyio.sleep(0.6)
+            await answered(call, 3)
+
+    run(main)
+    assert [r.user for r in agent.records] == ["this was one", "this was two", "this was three"]
+
+
 def test_who_never_pauses_is_decoded_in_pieces(talk: Any, run: Any) -> None:
     agent = interpreter()
 

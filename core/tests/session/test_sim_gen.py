@@ -332,7 +332,8 @@ def test_each_piece_has_its_own_time_to_be_decoded(talk: Any, run: Any) -> None:
     agent = interpreter()
 
     async def main() -> None:
-        asr = ScriptedASR(["this was one", "this was two", "this was three"], final_s=1.5)
+        texts = ["this was one", "this was two", "this was three"]
+        asr = ScriptedASR(texts, final_s=1.5, word_s=60)  # no partials
         async with talk(asr=asr, agent=agent, config={**SIM, "decode_timeout_sec": 2}) as call:
             for _ in range(3):
                 await call.say(0.5)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import math
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -18,7 +19,7 @@ from xtalk.errors import NotAvailable, XtalkError
 if TYPE_CHECKING:
     from xtalk.api import Xtalk
     from xtalk.audio import AudioFrame
-    from xtalk.testing.client import Connection, WireClient
+    from xtalk.testing.client import Connection, Received, WireClient
 
 __all__ = ["add"]
 
@@ -315,7 +316,6 @@ def _line(sounds: list[tuple[float, bytes]], zero: float) -> Any:
 
 
 async def _with_microphone(arguments: argparse.Namespace) -> None:
-    import anyio
 
     from xtalk.commands.sound_card import SoundCard
     from xtalk.testing.client import WireClient
@@ -329,8 +329,12 @@ async def _with_microphone(arguments: argparse.Namespace) -> None:
             card.record(client.send)
             print("Speak; Ctrl-C ends it.", file=sys.stderr)
             seen = 0
+
+            def news() -> list[Received]:
+                return client.timeline[seen:]
+
             while True:
-                for entry in client.timeline[seen:]:
+                for entry in await client.until(news, timeout=math.inf):
                     seen += 1
                     if isinstance(entry.message, m.FinishAsr):
                         print(f"you:   {entry.message.text}", flush=True)
@@ -338,8 +342,6 @@ async def _with_microphone(arguments: argparse.Namespace) -> None:
                         print(f"reply: {entry.message.text}", flush=True)
                     elif isinstance(entry.message, m.Error):
                         print(f"error: {entry.message.message}", flush=True)
-                client.check()
-                await anyio.sleep(0.05)
 
 
 # --- what both need -----------------------------------------------------------------------------

@@ -10,9 +10,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 
 from xtalk.plugins import Plugin, Plugins
+
+# A red run is the change's fault and not the dice's; no example has a limit of wall-clock time.
+hypothesis.settings.register_profile("steady", deadline=None, derandomize=True)
+hypothesis.settings.load_profile("steady")
 
 HEAD = "from xtalk.hookspecs import Model, Slot, hookimpl\n"
 

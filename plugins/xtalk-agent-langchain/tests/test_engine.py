@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import random
 from collections.abc import Callable
 from contextlib import asynccontextmanager
@@ -151,7 +150,6 @@ def test_a_hundred_turns_leave_a_history_that_a_strict_server_accepts(
     assert shop.orders > 5
     called = [r for r in server.requests if any(m["role"] == "tool" for m in r["messages"])]
     assert len(called) > TURNS / 2
-    assert "(interrupted:" in json.dumps(server.requests[-1]["messages"])
 
 
 async def one_turn(talk: Talk, text: str, chance: random.Random) -> None:

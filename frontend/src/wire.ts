@@ -220,11 +220,15 @@ export interface StartTtsMessage {
 
 /**
  * Stands directly before the binary frame of that chunk; indices count from 1.
+ *
+ * An addition to the original's: `text_end`, how many characters (code points) of the reply's
+ * text are said when this chunk has been played. An estimate, exact where a sentence ends.
  */
 export interface TtsChunkMetaMessage {
   action: "tts_chunk_meta";
   data: {
     chunk_index: number;
+    text_end?: number;
   };
 }
 

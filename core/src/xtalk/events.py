@@ -518,10 +518,15 @@ class TTSStarted(BaseEvent):
 
 @event("tts.chunk_generated")
 class TTSChunkGenerated(BaseEvent):
-    """PCM16 mono at 48 kHz, posted as it is sent."""
+    """PCM16 mono at 48 kHz, posted as it is sent.
+
+    `text_end`: characters of the reply that are said when this chunk has been played; None for
+    audio that is no part of a reply.
+    """
 
     audio_chunk: bytes = b""
     chunk_index: int = 0
+    text_end: int | None = None
 
 
 @event("tts.finished")

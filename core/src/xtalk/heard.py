@@ -228,6 +228,10 @@ class Heard:
         samples = self.position() if acks else self.by_the_clock(now)
         return HeardReply(text=self._text(samples), samples=samples, estimated=not acks)
 
+    def said(self, samples: int) -> int:
+        """Characters of the reply that have been said after this many samples of it."""
+        return len(self._text(samples))
+
     def _text(self, samples: int) -> str:
         text = ""
         for said in self._said:

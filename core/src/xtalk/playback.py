@@ -432,7 +432,9 @@ class Playback:
         if not self.acks:  # keep what the pacing lets be under way, and some more
             self._forget(self._at - _samples(self.config.ahead_s + KEPT_S))
         wire = pcm + bytes(2 * padding) if padding else pcm
-        return TTSChunkGenerated(audio_chunk=wire, chunk_index=self._index)
+        return TTSChunkGenerated(
+            audio_chunk=wire, chunk_index=self._index, text_end=self._heard.said(self._at)
+        )
 
     def _finish(self) -> BaseEvent:
         self.phase = Phase.DRAINING

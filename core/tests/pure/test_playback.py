@@ -81,6 +81,19 @@ def test_chunks_are_at_most_200_ms_and_60_ms_wait() -> None:
     assert playback.buffered_s == pytest.approx(0.06)
 
 
+def test_each_chunk_says_how_much_of_the_text_it_ends() -> None:
+    """In proportion within a sentence, never in the middle of a word; silence adds nothing."""
+    playback = begun()
+    sentence = Sentence(index=0, text="one two three four", spoken="", span=(0, 18))
+    sent = playback.feed(chunk(ms(880), sentence=sentence), 0.0) + playback.end(0.0)
+    assert [e.text_end for e in sent if isinstance(e, ev.TTSChunkGenerated)] == [0, 3, 3, 7, 7, 18]
+
+
+def test_a_sound_beside_the_replies_says_no_text() -> None:
+    sent = Playback().aside(bytes(2 * ms(100)), 0.0)
+    assert [e.text_end for e in sent if isinstance(e, ev.TTSChunkGenerated)] == [None]
+
+
 def test_the_finish_leaves_with_the_tail() -> None:
     playback = begun()
     playback.feed(chunk(ms(260)), 0.0)

@@ -40,6 +40,8 @@ def test_a_chunk_goes_out_as_its_meta_and_then_its_audio() -> None:
 def test_the_meta_by_hand_equals_the_message() -> None:
     meta, _ = ServerProtocol().send(m.TtsChunk(12345, b""))
     assert meta == m.TtsChunkMeta(chunk_index=12345).to_json()
+    meta, _ = ServerProtocol().send(m.TtsChunk(7, b"", text_end=0))
+    assert meta == m.TtsChunkMeta(chunk_index=7, text_end=0).to_json()
 
 
 def test_a_chunk_with_half_a_sample_is_refused() -> None:
@@ -86,6 +88,9 @@ def test_the_client_joins_a_meta_to_its_audio() -> None:
     client.receive_text(str(meta))
     assert client.receive_bytes(bytes(pcm)) == m.TtsChunk(9, b"\1\2")  # type: ignore[arg-type]
     assert client.receive_bytes(b"\1\2") == m.TtsChunk(0, b"\1\2"), "no meta: index 0"
+    for frame in ServerProtocol().send(m.TtsChunk(10, b"\1\2", text_end=4)):
+        received = client.receive_text(frame) if isinstance(frame, str) else frame
+    assert client.receive_bytes(received) == m.TtsChunk(10, b"\1\2", text_end=4)  # type: ignore[arg-type]
     with pytest.raises(ProtocolError, match="even number"):
         client.receive_bytes(b"\1")
 

@@ -96,7 +96,7 @@ class OutputGateway(Manager):
 
     @on(events.TTSChunkGenerated, PRIORITY)
     def _on_tts_chunk(self, event: events.TTSChunkGenerated) -> None:
-        self._send(TtsChunk(event.chunk_index, event.audio_chunk))
+        self._send(TtsChunk(event.chunk_index, event.audio_chunk, event.text_end))
 
     @on(events.TTSFinished, PRIORITY)
     def _on_tts_finished(self, event: events.TTSFinished) -> None:

@@ -42,6 +42,7 @@ class Message(BaseModel):
 
     ACTION: ClassVar[str] = ""
     LAYOUT: ClassVar[Layout] = "top"
+    SPARSE: ClassVar[bool] = False  # what is None is not sent at all
 
     def to_json(self) -> str:
         """The text frame. Costs one to three microseconds."""
@@ -53,18 +54,16 @@ class Message(BaseModel):
         if self.LAYOUT == "text":
             (value,) = self.__dict__.values()
             return f',"data":{json.dumps(value, ensure_ascii=False)}'
-        fields = self.__pydantic_serializer__.to_json(self).decode()
+        fields = self.__pydantic_serializer__.to_json(self, exclude_none=self.SPARSE).decode()
         if self.LAYOUT == "data":
             return f',"data":{fields}'
         return f",{fields[1:-1]}" if len(fields) > 2 else ""
 
 
 class ClientMessage(Message):
-    timestamp: Number | None = None
+    SPARSE: ClassVar[bool] = True
 
-    def _fields_json(self) -> str:
-        fields = self.model_dump_json(exclude_none=True)
-        return f",{fields[1:-1]}" if len(fields) > 2 else ""
+    timestamp: Number | None = None
 
 
 class ServerMessage(Message):
@@ -280,12 +279,28 @@ class StartTts(ServerMessage):
     LAYOUT: ClassVar[Layout] = "blank"
 
 
+def _may_be_missing(schema: dict[str, Any]) -> None:
+    """The schema of a message that is SPARSE."""
+    for name, field in schema["properties"].items():
+        if "anyOf" in field:
+            schema["properties"][name] = {"type": "integer"}
+            schema["required"].remove(name)
+
+
 class TtsChunkMeta(ServerMessage):
-    """Stands directly before the binary frame of that chunk; indices count from 1."""
+    """Stands directly before the binary frame of that chunk; indices count from 1.
+
+    An addition to the original's: `text_end`, how many characters (code points) of the reply's
+    text are said when this chunk has been played. An estimate, exact where a sentence ends.
+    """
 
     ACTION: ClassVar[str] = "tts_chunk_meta"
+    SPARSE: ClassVar[bool] = True
+
+    model_config = ConfigDict(json_schema_extra=_may_be_missing)
 
     chunk_index: int
+    text_end: int | None = None
 
 
 class TtsFinished(ServerMessage):
@@ -358,14 +373,6 @@ class SpeakerUpdated(ServerMessage):
     reason: str = "recognized"
 
 
-def _may_be_missing(schema: dict[str, Any]) -> None:
-    """What is None is not sent at all."""
-    for name, field in schema["properties"].items():
-        if "anyOf" in field:
-            schema["properties"][name] = {"type": "integer"}
-            schema["required"].remove(name)
-
-
 class LatencyMetrics(ServerMessage):
     """Milliseconds, each from the stage before; `e2e` from the end of speech to the first audio.
 
@@ -375,6 +382,7 @@ class LatencyMetrics(ServerMessage):
     """
 
     ACTION: ClassVar[str] = "latency_metrics"
+    SPARSE: ClassVar[bool] = True
 
     model_config = ConfigDict(json_schema_extra=_may_be_missing)
 
@@ -387,9 +395,6 @@ class LatencyMetrics(ServerMessage):
     turn_id: int | None = None
     silence_ms: int | None = None
     playout_ms: int | None = None
-
-    def _fields_json(self) -> str:
-        return f',"data":{self.model_dump_json(exclude_none=True)}'
 
 
 class Decision(ServerMessage):
@@ -416,18 +421,20 @@ class Error(ServerMessage):
 
 
 class TtsChunk:
-    """A piece of the reply: PCM16 mono at 48 kHz and its index; goes out as meta and binary."""
+    """A piece of the reply: PCM16 mono at 48 kHz, and what its meta says; sent as both."""
 
-    __slots__ = ("chunk_index", "pcm")
+    __slots__ = ("chunk_index", "pcm", "text_end")
 
-    def __init__(self, chunk_index: int, pcm: bytes) -> None:
+    def __init__(self, chunk_index: int, pcm: bytes, text_end: int | None = None) -> None:
         self.chunk_index = chunk_index
         self.pcm = pcm
+        self.text_end = text_end
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, TtsChunk) and (self.chunk_index, self.pcm) == (
+        return isinstance(other, TtsChunk) and (self.chunk_index, self.pcm, self.text_end) == (
             other.chunk_index,
             other.pcm,
+            other.text_end,
         )
 
     def __hash__(self) -> int:

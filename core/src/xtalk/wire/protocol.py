@@ -64,7 +64,7 @@ class ServerProtocol:
         if isinstance(message, TtsChunk):
             if len(message.pcm) % 2:
                 raise AudioError(f"a chunk needs whole samples, got {len(message.pcm)} bytes")
-            return [chunk_meta_json(message.chunk_index), message.pcm]
+            return [chunk_meta_json(message.chunk_index, message.text_end), message.pcm]
         return [message.to_json()]
 
 
@@ -73,6 +73,7 @@ class ClientProtocol:
 
     def __init__(self) -> None:
         self._next_chunk = 0
+        self._text_end: int | None = None
 
     def receive_text(self, text: str) -> ServerMessage | Signal:
         """The message in a text frame; an action that is not known is a Signal.
@@ -85,7 +86,7 @@ class ClientProtocol:
             return Signal(body)
         message = build(cls, _fields(cls, body))
         if isinstance(message, TtsChunkMeta):
-            self._next_chunk = message.chunk_index
+            self._next_chunk, self._text_end = message.chunk_index, message.text_end
         return message
 
     def receive_bytes(self, data: bytes) -> TtsChunk:
@@ -94,8 +95,9 @@ class ClientProtocol:
             raise ProtocolError(
                 f"audio must be 16-bit samples, an even number of bytes; got {len(data)}"
             )
-        index, self._next_chunk = self._next_chunk, 0
-        return TtsChunk(index, data)
+        chunk = TtsChunk(self._next_chunk, data, self._text_end)
+        self._next_chunk, self._text_end = 0, None
+        return chunk
 
     def send(self, message: ClientMessage | AudioFrame) -> list[str | bytes]:
         """The frame of a message, or of microphone audio at 16 kHz."""
@@ -106,9 +108,10 @@ class ClientProtocol:
         return [message.to_json()]
 
 
-def chunk_meta_json(index: int) -> str:
+def chunk_meta_json(index: int, text_end: int | None = None) -> str:
     """The text of `tts_chunk_meta`, by hand, because it goes out with every chunk."""
-    return f'{{"action":"tts_chunk_meta","data":{{"chunk_index":{index}}}}}'
+    said = "" if text_end is None else f',"text_end":{text_end}'
+    return f'{{"action":"tts_chunk_meta","data":{{"chunk_index":{index}{said}}}}}'
 
 
 def _json_object(text: str) -> dict[str, Any]:

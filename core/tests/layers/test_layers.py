@@ -21,8 +21,8 @@ import xtalk
 LAYERS = (
     "hookspecs errors audio wav events versions wire wire.messages dialogue",
     "speech model_types agent rewriter wire.protocol wire.export schema bus heard transport "
-    "threads calls config_file log_utils sentences turn_detector retrieval disk answer clauses "
-    "alarm",
+    "threads calls remote config_file log_utils sentences turn_detector retrieval disk answer "
+    "clauses alarm downloads",
     "plugins registry settings pipeline stages listening turn playback session_log",
     "managers session service limiter",
     "api cli commands testing serving xtalk",
@@ -43,8 +43,10 @@ EXTERNAL = {
     "pydantic_settings": 2,
     "tomli": 1,
     "tomllib": 1,  # standard from 3.11
-    "websockets": 4,
+    "websockets": 1,
+    "httpx": 1,
     "sounddevice": 4,
+    "aiohttp": 4,
     "pytest": 4,
     "hypothesis": 4,
 }
@@ -59,7 +61,9 @@ LATE = {
     "typing_extensions": {"wire"},
     "pydantic_settings": set(),
     "websockets": set(),
+    "httpx": set(),  # an extra of the plugins that need it
     "sounddevice": set(),
+    "aiohttp": {"testing"},
     "pytest": {"testing"},
     "hypothesis": {"testing"},
 }

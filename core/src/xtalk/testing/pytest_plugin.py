@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 # The suites' own assertions should explain themselves as those of a test file do.
-pytest.register_assert_rewrite("xtalk.testing.suites")
+pytest.register_assert_rewrite("xtalk.testing.suites", "xtalk.testing.services")
 
 THREAD_GRACE_S = 1.0
 

@@ -1,0 +1,430 @@
+"""What adaptors share that speak to a model's service: limits, repetition, failures in words.
+
+    Remote       one service: how long it may take, what to say of its failures
+    Shared       a client that all clones of a model use (a pool of connections, a channel)
+    WarmSocket   a WebSocket that is there before it is needed
+
+A request is repeated only while nothing of its answer has arrived. What is raised in the end is
+a ModelError in plain words that names the service and what to check; keys, addresses and the
+service's own words stay out of it (its status is in the log).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Mapping
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+import anyio
+
+from xtalk.errors import ModelError, ModelTimeout
+
+if TYPE_CHECKING:
+    import httpx
+    from websockets.asyncio.client import ClientConnection
+
+__all__ = [
+    "Refusal",
+    "Remote",
+    "Shared",
+    "Unreadable",
+    "WarmSocket",
+    "accepted",
+    "blocking",
+    "drop",
+    "http_client",
+    "open_socket",
+]
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+PAUSE_S = 0.2  # before the first repetition; each later one waits twice as long
+PATIENCE_S = 3.0  # a service that asks for more will not answer in time for a conversation
+KEEPALIVE_S = 120.0  # a conversation pauses for longer than the 5 s of most clients
+CONNECT_S = 5.0
+IDLE_S = 50.0  # many services close a connection that was silent for a minute
+
+# Statuses of gRPC that mean what a status of HTTP means.
+GRPC = {
+    "UNAUTHENTICATED": 401,
+    "PERMISSION_DENIED": 403,
+    "NOT_FOUND": 404,
+    "INVALID_ARGUMENT": 400,
+    "FAILED_PRECONDITION": 400,
+    "OUT_OF_RANGE": 400,
+    "UNIMPLEMENTED": 501,
+    "RESOURCE_EXHAUSTED": 429,
+    "ABORTED": 409,
+    "INTERNAL": 500,
+    "UNKNOWN": 500,
+    "DATA_LOSS": 500,
+}
+# The modules whose exceptions say that a connection failed or broke off.
+CLIENTS = {"httpx", "httpcore", "h11", "h2", "websockets", "grpc", "aiohttp"}
+
+_END: Any = object()
+
+
+class Refusal(Exception):
+    """The service said no: a status of HTTP, or what comes nearest to it.
+
+    `code` is the service's own word for the reason; it goes into the log and nowhere else.
+    `retry_after_s` is how long it asked to wait.
+    """
+
+    def __init__(self, status: int, code: str = "", *, retry_after_s: float = 0.0) -> None:
+        super().__init__(f"status {status} {code}".rstrip())
+        self.status = status
+        self.code = code
+        self.retry_after_s = retry_after_s
+
+
+class Unreadable(Exception):
+    """The answer is not what the service's protocol says, or is empty. `expected` names that."""
+
+    def __init__(self, expected: str) -> None:
+        super().__init__(expected)
+        self.expected = expected
+
+
+@dataclass(frozen=True)
+class _Told:
+    """What to raise, and the pause before another attempt if one is worth while."""
+
+    error: ModelError
+    pause_s: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Remote:
+    """A service. `name` begins a sentence ("CosyVoice"); `check` ends one ("check that ...").
+
+    `timeout_s` is how long it may take to the first piece of an answer and between two pieces;
+    `retries` how often a request is repeated of which nothing was heard.
+    """
+
+    name: str
+    check: str
+    timeout_s: float = 30.0
+    retries: int = 1
+
+    async def stream(self, ask: Callable[[], AsyncGenerator[T, None]]) -> AsyncGenerator[T, None]:
+        """The pieces of one answer, as they come; an answer without any is a failure.
+
+        `ask` begins a request. Closing this generator closes the request's.
+        """
+        attempt = 0
+        while True:
+            begun = False
+            try:
+                async with aclosing(ask()) as pieces:
+                    while (piece := await self.within(anext(pieces, _END))) is not _END:
+                        begun = True
+                        yield piece
+                if begun:
+                    return
+                raise Unreadable("an answer that is not empty")
+            except Exception as error:  # whatever the client of some protocol raises
+                told = self._told(error)
+                if told is None:
+                    raise
+                if begun or told.pause_s is None or attempt >= self.retries:
+                    raise told.error from None  # the cause may hold the key
+            await anyio.sleep(max(told.pause_s, PAUSE_S * 2**attempt))
+            attempt += 1
+
+    async def call(self, ask: Callable[[], Awaitable[T]]) -> T:
+        """One answer."""
+
+        async def once() -> AsyncGenerator[T, None]:
+            yield await ask()
+
+        async with aclosing(self.stream(once)) as answers:
+            return await anext(answers)
+
+    async def within(self, answer: Awaitable[T]) -> T:
+        """The answer, or TimeoutError after `timeout_s`."""
+        with anyio.fail_after(self.timeout_s):
+            return await answer
+
+    def failed(self, error: Exception) -> ModelError:
+        """What to raise `from None` for this failure; the error itself when it is none."""
+        told = self._told(error)
+        if told is None:
+            raise error
+        return told.error
+
+    def _told(self, error: Exception) -> _Told | None:
+        """None for an error that is no failure of the service: it passes as it is."""
+        if isinstance(error, ModelError):
+            return _Told(error)
+        status = _status(error)
+        if status is not None:
+            return self._refused(error, status)
+        if isinstance(error, Unreadable):
+            self._log(f"gave no {error.expected}")
+            return _Told(ModelError(f"{self.name} gave no answer that can be used."), PAUSE_S)
+        if _timed_out(error):
+            self._log(f"took longer than {self.timeout_s:g} s")
+            return _Told(ModelTimeout(f"{self.name} took too long to answer; {self.check}."))
+        if _never_reached(error):
+            self._log(f"cannot be reached ({type(error).__name__})")
+            return _Told(ModelError(f"{self.name} cannot be reached; {self.check}."), PAUSE_S)
+        if _is_of_client(error) or isinstance(error, (OSError, EOFError)):
+            self._log(f"broke off ({type(error).__name__})")
+            return _Told(ModelError(f"{self.name} broke off its answer."), PAUSE_S)
+        if isinstance(error, (json.JSONDecodeError, UnicodeDecodeError)):
+            self._log(f"cannot be read ({type(error).__name__})")
+            return _Told(ModelError(f"{self.name} gave no answer that can be used."), PAUSE_S)
+        return None
+
+    def _refused(self, error: Exception, status: int) -> _Told:
+        self._log(f"answered {status} {error.code if isinstance(error, Refusal) else ''}")
+        if status in (401, 403):
+            return _Told(ModelError(f"{self.name} refused the key ({status}); {self.check}."))
+        if status == 402:
+            return _Told(ModelError(f"{self.name}: the account has no credit left (402)."))
+        if status in (408, 409, 425, 429) or status >= 500:
+            wait_s = _asked_to_wait(error)
+            what = "is overloaded" if status == 429 else "failed"
+            told = ModelError(f"{self.name} {what} ({status}); try again, or {self.check}.")
+            return _Told(told, max(PAUSE_S, wait_s) if wait_s <= PATIENCE_S else None)
+        return _Told(ModelError(f"{self.name} refused the request ({status}); {self.check}."))
+
+    def _log(self, what: str) -> None:
+        log.warning("%s %s", self.name, what.rstrip())
+
+
+def _status(error: Exception) -> int | None:
+    """The status of HTTP in the exception of some client, or None."""
+    if isinstance(error, Refusal):
+        return error.status
+    response = getattr(error, "response", None)
+    status = getattr(response, "status_code", None)
+    if isinstance(status, int):
+        return status
+    return GRPC.get(_grpc_code(error))
+
+
+def _grpc_code(error: Exception) -> str:
+    """The name of gRPC's status; "" in the exception of another client."""
+    if not type(error).__module__.startswith("grpc"):
+        return ""
+    code = getattr(error, "code", None)
+    return str(getattr(code(), "name", "")) if callable(code) else ""
+
+
+def _timed_out(error: Exception) -> bool:
+    named = "Timeout" in type(error).__name__ and "Connect" not in type(error).__name__
+    return (
+        isinstance(error, (TimeoutError, asyncio.TimeoutError))
+        or (named and _is_of_client(error))
+        or _grpc_code(error) == "DEADLINE_EXCEEDED"
+    )
+
+
+def _never_reached(error: Exception) -> bool:
+    broken = (BrokenPipeError, ConnectionResetError, ConnectionAbortedError)
+    of_the_system = isinstance(error, OSError) and not isinstance(error, broken)
+    named = "Connect" in type(error).__name__ and "Closed" not in type(error).__name__
+    return of_the_system or (named and _is_of_client(error)) or _grpc_code(error) == "UNAVAILABLE"
+
+
+def _is_of_client(error: Exception) -> bool:
+    return any(base.__module__.partition(".")[0] in CLIENTS for base in type(error).__mro__)
+
+
+def _asked_to_wait(error: Exception) -> float:
+    if isinstance(error, Refusal):
+        return error.retry_after_s
+    return _seconds(getattr(getattr(error, "response", None), "headers", {}))
+
+
+def _seconds(headers: Mapping[str, str]) -> float:
+    """Retry-After in seconds; 0 where it is absent or a date."""
+    try:
+        return max(0.0, float(headers.get("retry-after", 0)))
+    except ValueError:
+        return 0.0
+
+
+# --- HTTP ---------------------------------------------------------------------------------------
+
+
+def http_client(*, timeout_s: float = 30.0, **options: Any) -> httpx.AsyncClient:
+    """A pool of connections that stay warm. Needs httpx: a plugin that calls this declares it."""
+    import httpx
+
+    limits = httpx.Limits(
+        max_connections=1000, max_keepalive_connections=100, keepalive_expiry=KEEPALIVE_S
+    )
+    timeout = httpx.Timeout(timeout_s, connect=min(CONNECT_S, timeout_s), pool=timeout_s)
+    return httpx.AsyncClient(limits=limits, timeout=timeout, **options)
+
+
+def accepted(response: httpx.Response) -> httpx.Response:
+    """The response of status 2xx; Refusal otherwise. Its body need not have been read."""
+    if response.is_success:
+        return response
+    raise Refusal(response.status_code, retry_after_s=_seconds(response.headers))
+
+
+# --- what clones share --------------------------------------------------------------------------
+
+
+class Shared(Generic[T]):
+    """A client that all who use it at one time share: the first opens it, the last closes it.
+
+    A model passes it on to its clones, calls `hold` in `open()` and `release` in `close()`, and
+    says `async with shared.use() as client` around each request. Each event loop has a client
+    of its own, so blocking methods work too (`blocking`).
+    """
+
+    def __init__(self, make: Callable[[], AbstractAsyncContextManager[T]]) -> None:
+        self._make = make
+        self._clients: dict[asyncio.AbstractEventLoop, _Client[T]] = {}
+
+    @asynccontextmanager
+    async def use(self) -> AsyncIterator[T]:
+        """The client, open while this lasts."""
+        client = await self._enter()
+        try:
+            yield client
+        finally:
+            await self.release()
+
+    async def hold(self) -> None:
+        """Keep it open until `release`."""
+        await self._enter()
+
+    async def release(self) -> None:
+        """Take one `hold` back."""
+        loop = asyncio.get_running_loop()
+        client = self._clients[loop]
+        client.users -= 1
+        if client.users == 0:
+            del self._clients[loop]
+            opened = await client.opening
+            with anyio.CancelScope(shield=True):
+                await opened.manager.__aexit__(None, None, None)
+
+    async def _enter(self) -> T:
+        loop = asyncio.get_running_loop()
+        client = self._clients.get(loop)
+        if client is not None:
+            client.users += 1
+            return (await client.opening).value
+        client = self._clients[loop] = _Client(loop.create_future())
+        manager = self._make()
+        try:
+            value = await manager.__aenter__()
+        except BaseException as error:
+            del self._clients[loop]
+            client.opening.set_exception(error)
+            client.opening.exception()  # others may wait for it, or nobody
+            raise
+        client.opening.set_result(_Opened(manager, value))
+        return value
+
+
+@dataclass
+class _Opened(Generic[T]):
+    manager: AbstractAsyncContextManager[T]
+    value: T
+
+
+@dataclass
+class _Client(Generic[T]):
+    opening: asyncio.Future[_Opened[T]]
+    users: int = 1
+
+
+def blocking(work: Coroutine[Any, Any, T]) -> T:
+    """The result of an async method, for the blocking twin of it that a thread calls."""
+    return asyncio.run(work)
+
+
+# --- WebSockets ---------------------------------------------------------------------------------
+
+
+class WarmSocket:
+    """One connection made before it is needed, and made anew when it has died or been used up.
+
+    `connect` makes one. A failure to connect ahead is no failure: `take` tries again and says.
+    """
+
+    def __init__(
+        self, connect: Callable[[], Awaitable[ClientConnection]], *, idle_s: float = IDLE_S
+    ) -> None:
+        self._connect = connect
+        self._idle_s = idle_s
+        self._ready: ClientConnection | None = None
+        self._since = 0.0
+        self._making: asyncio.Task[ClientConnection] | None = None
+
+    def warm(self) -> None:
+        """Begin to connect in the background, unless there is a connection."""
+        if self._ready is None and self._making is None:
+            self._making = asyncio.get_running_loop().create_task(self._made())
+
+    async def take(self) -> ClientConnection:
+        """A live connection, the caller's until `keep`."""
+        making, self._making = self._making, None
+        if making is not None:
+            with suppress(Exception):  # told below, by the attempt that counts
+                self.keep(await making)
+        ready, self._ready = self._ready, None
+        if ready is not None:
+            if self._is_fresh(ready):
+                return ready
+            await ready.close()
+        return await self._made()
+
+    def keep(self, connection: ClientConnection) -> None:
+        """Give back a connection on which the next request may go."""
+        self._ready = connection
+        self._since = asyncio.get_running_loop().time()
+
+    async def close(self) -> None:
+        """Close what is open. It may be warmed again."""
+        making, self._making = self._making, None
+        if making is not None:
+            making.cancel()
+            with suppress(Exception, asyncio.CancelledError):
+                self.keep(await making)
+        ready, self._ready = self._ready, None
+        if ready is not None:
+            await ready.close()
+
+    async def _made(self) -> ClientConnection:
+        return await self._connect()
+
+    def _is_fresh(self, connection: ClientConnection) -> bool:
+        idle_s = asyncio.get_running_loop().time() - self._since
+        return connection.state.name == "OPEN" and idle_s < self._idle_s
+
+
+async def open_socket(
+    url: str, *, headers: Mapping[str, str] | None = None, timeout_s: float = CONNECT_S
+) -> ClientConnection:
+    """A connection without a limit on the size of a message; closing it waits a second at most."""
+    from websockets.asyncio.client import connect
+
+    return await connect(
+        url,
+        additional_headers=dict(headers or {}),
+        open_timeout=timeout_s,
+        close_timeout=1.0,
+        max_size=None,
+    )
+
+
+def drop(connection: ClientConnection) -> None:
+    """End a connection at once, so that the service stops its work: for a request given up."""
+    connection.transport.abort()

@@ -1,0 +1,150 @@
+"""The checks for adaptors of services, against a voice behind a WebSocket."""
+
+from __future__ import annotations
+
+import copy
+import json
+import logging
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Mapping
+from contextlib import aclosing
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from xtalk.audio import AudioFrame
+from xtalk.errors import ModelError
+from xtalk.remote import Remote, Unreadable, WarmSocket, blocking, drop, open_socket
+from xtalk.speech.interfaces import TTS
+from xtalk.testing.services import KEY, FakeService, Fault, ServiceChecks, running
+
+pytestmark = pytest.mark.real_time
+
+PIECE = b"\x10\x20" * 800
+
+
+class FakeVoice(FakeService):
+    """Text in, two pieces of PCM out, an empty text message behind them."""
+
+    def routes(self) -> Iterable[web.AbstractRouteDef]:
+        return [web.get("/voice", self.voice)]
+
+    async def voice(self, request: web.Request) -> web.WebSocketResponse:
+        if self.fault is not Fault.STALL:
+            await self.begin(request)
+        socket = web.WebSocketResponse()
+        await socket.prepare(request)
+        async for _ in socket:
+            await self.begin(request)
+            if self.fault is Fault.GARBAGE:
+                await socket.send_str("{")
+                continue
+            for number in range(0 if self.fault is Fault.EMPTY else 2):
+                await self.piece(request, number)
+                await socket.send_bytes(PIECE)
+            await socket.send_str("{}")
+        return socket
+
+
+class Voice(TTS):
+    """A well-behaved adaptor."""
+
+    output_rate = 16_000
+
+    def __init__(self, port: int, timeout_s: float = 0.3) -> None:
+        url = f"ws://127.0.0.1:{port}/voice"
+        self._remote = Remote(
+            name="The test voice", check="check that it runs", timeout_s=timeout_s
+        )
+        self._connect = lambda: open_socket(
+            url, headers={"Authorization": KEY}, timeout_s=timeout_s
+        )
+        self._socket = WarmSocket(self._connect)
+
+    async def open(self) -> None:
+        self._socket.warm()
+
+    async def close(self) -> None:
+        await self._socket.close()
+
+    def clone(self) -> Voice:
+        twin = copy.copy(self)
+        twin._socket = WarmSocket(self._connect)
+        return twin
+
+    def synthesize(self, text: str) -> bytes:
+        return blocking(self._whole(text))
+
+    async def _whole(self, text: str) -> bytes:
+        twin = self.clone()
+        try:
+            return b"".join([piece.pcm async for piece in twin.async_synthesize_stream(text)])
+        finally:
+            await twin.close()
+
+    async def async_synthesize_stream(self, text: str, **kwargs: Any) -> AsyncIterator[AudioFrame]:
+        async with aclosing(self._remote.stream(lambda: self._asked(text))) as pieces:
+            async for pcm in pieces:
+                yield AudioFrame(pcm, self.output_rate)
+
+    async def _asked(self, text: str) -> AsyncGenerator[bytes, None]:
+        connection = await self._socket.take()
+        try:
+            await connection.send(text)
+            while isinstance(piece := await connection.recv(), bytes):
+                yield piece
+            if json.loads(piece) != {}:
+                raise Unreadable("end of the answer")
+        except BaseException:
+            drop(connection)
+            raise
+        self._socket.keep(connection)
+
+
+class TestVoice(ServiceChecks):
+    """The checks alone, without the suite of the slot: the voice makes no sense of its text."""
+
+    slot = "tts"
+
+    @pytest.fixture
+    def service(self) -> Iterator[FakeVoice]:
+        with running(FakeVoice()) as service:
+            yield service
+
+    @pytest.fixture
+    def arguments(self, service: FakeVoice) -> Mapping[str, Any]:
+        return {"port": service.port}
+
+    def guards(self, arguments: Mapping[str, Any], count: int) -> Any:
+        from xtalk.testing.suites import TTSSuite
+
+        class Suite(TTSSuite):
+            model = Voice
+
+        return Suite().guards(arguments, count)
+
+
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (ConnectionRefusedError(111, "no"), "cannot be reached; check that it runs"),
+        (ConnectionResetError(104, "gone"), "broke off its answer"),
+        (TimeoutError(), "took too long to answer"),
+        (Unreadable("audio"), "no answer that can be used"),
+        (json.JSONDecodeError("no", KEY, 0), "no answer that can be used"),
+    ],
+)
+def test_a_failure_becomes_a_sentence(
+    error: Exception, says: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    remote = Remote(name="Acme", check="check that it runs")
+    with caplog.at_level(logging.WARNING):
+        told = remote.failed(error)
+    assert isinstance(told, ModelError)
+    assert str(told).startswith("Acme ") and says in str(told)
+    assert KEY not in caplog.text
+
+
+def test_a_fault_of_ours_passes_as_it_is() -> None:
+    with pytest.raises(ZeroDivisionError):
+        Remote(name="Acme", check="").failed(ZeroDivisionError())

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from xtalk.api import Xtalk
     from xtalk.bus import EventBus, Manager
     from xtalk.events import BaseEvent, create_event_class
-    from xtalk.hookspecs import Model, Slot, hookimpl
+    from xtalk.hookspecs import Download, Model, Slot, hookimpl
     from xtalk.pipeline import DefaultPipeline, Pipeline
     from xtalk.service import DefaultService, Service
 
@@ -17,6 +17,7 @@ __all__ = [
     "BaseEvent",
     "DefaultPipeline",
     "DefaultService",
+    "Download",
     "EventBus",
     "Manager",
     "Model",
@@ -32,6 +33,7 @@ _HOME = {
     "BaseEvent": "events",
     "DefaultPipeline": "pipeline",
     "DefaultService": "service",
+    "Download": "hookspecs",
     "EventBus": "bus",
     "Manager": "bus",
     "Model": "hookspecs",

@@ -9,6 +9,7 @@
     |   +-- ModelBusy      a call still runs inside the only clone there is
     +-- ProtocolError      a client sent something that cannot be understood
     +-- AudioError         samples that are not what their format says; also a ValueError
+    +-- DownloadError      the files of a model could not be fetched
     +-- NotAvailable       asked for something that this set-up does not have
 
 Messages are whole sentences: who, what was expected, what was found, what to do. They never
@@ -20,6 +21,7 @@ from __future__ import annotations
 __all__ = [
     "AudioError",
     "ConfigError",
+    "DownloadError",
     "MissingModel",
     "ModelBusy",
     "ModelError",
@@ -65,6 +67,10 @@ class ProtocolError(XtalkError):
 
 class AudioError(XtalkError, ValueError):
     """Samples that are not what their format says (an odd number of bytes of 16-bit PCM)."""
+
+
+class DownloadError(XtalkError):
+    """The files of a model could not be fetched, or are not what they should be."""
 
 
 class NotAvailable(XtalkError):

@@ -12,6 +12,7 @@ This module imports pluggy only.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     )
     from xtalk.turn import Turn
 
-__all__ = ["GROUP", "SLOTS", "Model", "Slot", "hookimpl", "hookspec"]
+__all__ = ["GROUP", "SLOTS", "Download", "Model", "Slot", "hookimpl", "hookspec"]
 
 GROUP = "xtalk"
 
@@ -80,6 +81,37 @@ class Slot:
     argument: str | None = None
     required: bool = False
     interface: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Download:
+    """What `xtalk_downloads` yields: the files of a model, for `xtalk models get NAME`.
+
+    `url` is the address of one file (http or https). An archive (`.tar.bz2`, `.tar.gz`,
+    `.tar.xz`, `.zip`) is unpacked, and `xtalk.downloads.locate(name)` is then the folder of its
+    contents, without a top folder that holds all the rest; of anything else it is the file.
+    `name` starts with a letter or a digit and holds `A-Z a-z 0-9 . _ + -` only. `sha256` (in
+    hexadecimal, lower case) and `size` (bytes) are of the file at the address, before it is
+    unpacked; None where they are not known. `types` are the type names of the configuration that
+    it suits. ValueError when one of them is not what this says.
+    """
+
+    name: str
+    url: str
+    summary: str = ""
+    types: Sequence[str] = ()
+    sha256: str | None = None
+    size: int | None = None
+    license: str | None = None
+
+    def __post_init__(self) -> None:
+        """A name becomes a path and an address is opened: neither may say anything else."""
+        if not re.fullmatch(r"[A-Za-z0-9][\w.+-]*", self.name, re.ASCII):
+            raise ValueError(f"a download is called {self.name!r}, which cannot name a file")
+        if not re.match("https?://", self.url):
+            raise ValueError(f"the address of {self.name} is {self.url!r}, not http or https")
+        if self.sha256 is not None and not re.fullmatch("[0-9a-f]{64}", self.sha256):
+            raise ValueError(f"the SHA-256 of {self.name} is {self.sha256!r}, not 64 digits 0-9a-f")
 
 
 SLOTS = (
@@ -411,6 +443,27 @@ def xtalk_slots() -> Iterable[Slot]:
     @hookimpl
     def xtalk_backchannel():
         yield Model("MmHm", "my_plugin.mmhm:MmHm")
+    """
+    raise NotImplementedError
+
+
+@hookspec
+def xtalk_downloads() -> Iterable[Download]:
+    """Files of models that `xtalk models get NAME` can fetch.
+
+    A class that needs them takes a path or such a name, and asks `xtalk.downloads.locate`.
+
+    from xtalk import Download, hookimpl
+
+    @hookimpl
+    def xtalk_downloads():
+        yield Download(
+            "parrot-en-small",
+            "https://models.example/parrot-en-small.tar.bz2",
+            "the small English parrot",
+            types=("Parrot",),
+            license="Apache-2.0",
+        )
     """
     raise NotImplementedError
 

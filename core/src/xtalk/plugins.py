@@ -21,7 +21,7 @@ import pluggy
 
 from xtalk import hookspecs
 from xtalk.errors import PluginError
-from xtalk.hookspecs import GROUP, SLOTS, Model, Slot, hookspec
+from xtalk.hookspecs import GROUP, SLOTS, Download, Model, Slot, hookspec
 from xtalk.versions import normalized, satisfies, split_requirement
 
 if TYPE_CHECKING:
@@ -431,6 +431,8 @@ def _checked(hook: str, answer: Any, slots: Mapping[str, Slot]) -> Any:
         return _items(answer, Model)
     if hook == "xtalk_slots":
         return _items(answer, Slot)
+    if hook == "xtalk_downloads":
+        return _items(answer, Download)
     if hook == "xtalk_managers":
         return _items(answer, type)
     if hook == "xtalk_tools":

@@ -47,7 +47,7 @@ __all__ = ["Choice", "Config", "PluginsConfig", "ServerConfig", "ServiceConfig",
 
 log = logging.getLogger(__name__)
 
-_NOT_SETTINGS = {"CONFIG", "LOAD_PLUGINS", "BLOCK_PLUGINS", "DEBUG"}
+_NOT_SETTINGS = {"CONFIG", "LOAD_PLUGINS", "BLOCK_PLUGINS", "DEBUG", "MODELS"}
 _SECTIONS = ("service_config", "plugins", "server", "alternatives")
 # Slots that fill themselves when exactly one type for them is installed.
 _SELF_FILLING = ("asr", "llm_agent", "tts", "vad")

@@ -16,7 +16,7 @@ import pytest
 
 from xtalk import hookspecs
 from xtalk.audio import AudioFrame
-from xtalk.hookspecs import SLOTS, Model
+from xtalk.hookspecs import SLOTS, Download, Model
 from xtalk.plugins import Plugins
 from xtalk.speech.interfaces import Sentence, Speech, SpeechChunk, Transcript
 
@@ -95,6 +95,25 @@ def test_slots(hook: str) -> None:
 def test_new_slots() -> None:
     plugins, _ = plugin("xtalk_slots")
     assert [model.name for _, model in plugins.models("backchannel")] == ["MmHm"]
+
+
+def test_downloads() -> None:
+    [download] = one("xtalk_downloads")
+    assert (download.name, download.types) == ("parrot-en-small", ("Parrot",))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "why"),
+    [
+        ({"name": "../parrot"}, "cannot name a file"),
+        ({"name": ".parrot"}, "cannot name a file"),
+        ({"url": "file:///etc/passwd"}, "not http or https"),
+        ({"sha256": "ABC"}, "not 64 digits"),
+    ],
+)
+def test_a_download_that_could_do_harm_is_refused(wrong: dict[str, str], why: str) -> None:
+    with pytest.raises(ValueError, match=why):
+        Download(**{"name": "parrot", "url": "https://models.example/parrot.onnx", **wrong})
 
 
 def test_wrap_enhance() -> None:

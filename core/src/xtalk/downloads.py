@@ -128,8 +128,8 @@ def _fetch(models: Path, download: Download, progress: Progress, again: bool) ->
     whole = _unpacked(download, part)
     _write_json(record, written)
     _put(whole, path)
-    _remove(part)
-    _remove(_beside(part))
+    for left in (part, _beside(part), _unpacking(part)):
+        _remove(left)
     return Fetched(path, digest, compared)
 
 
@@ -199,7 +199,7 @@ class _Transfer:
             try:
                 return self._attempt()
             except _Cut:
-                if self._have() <= before:
+                if self._have() == before:
                     break
         raise DownloadError(
             f"{self._download.name}: the connection to {self._host()} was cut after "
@@ -338,7 +338,7 @@ def _unpacked(download: Download, part: Path) -> Path:
     name = urlsplit(download.url).path.lower()
     if not name.endswith((*_TAR, ".zip")):
         return part
-    folder = part.with_name(f"{part.name}.unpacked")
+    folder = _unpacking(part)
     _remove(folder)
     folder.mkdir()
     try:
@@ -427,6 +427,10 @@ def _lock(path: Path, name: str) -> Iterator[None]:
 
 def _beside(part: Path) -> Path:
     return part.with_name(f"{part.name}.json")
+
+
+def _unpacking(part: Path) -> Path:
+    return part.with_name(f"{part.name}.unpacked")
 
 
 def _sha256(path: Path) -> str:

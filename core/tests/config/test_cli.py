@@ -101,7 +101,7 @@ def test_a_wrong_command_line_is_status_2(run: Run, arguments: list[str]) -> Non
 
 
 @pytest.mark.parametrize(
-    "arguments", [["plugins"], ["config", "show"], ["config", "check"], ["config", "schema"],
+    "arguments", [["plugins"], ["models", "list"], ["config", "show"], ["config", "check"], ["config", "schema"],
                   ["say"], ["transcribe"]],
 )  # fmt: skip
 def test_every_command_has_help(run: Run, arguments: list[str]) -> None:

@@ -23,9 +23,9 @@ class Commands(argparse._SubParsersAction):  # type: ignore[type-arg]
 
 def add_all(commands: Any) -> None:
     """Add every command of core."""
-    from xtalk.commands import config, plugins, speech, talk
+    from xtalk.commands import config, models, plugins, speech, talk
 
-    for module in (plugins, config, speech, talk):
+    for module in (plugins, models, config, speech, talk):
         module.add(commands)
 
 

@@ -16,8 +16,7 @@ from xtalk.agent import Agent, TurnRecord
 from xtalk.audio import RATE_IN, AudioFrame, float_to_pcm
 from xtalk.hookspecs import Model
 from xtalk.speech.interfaces import ASR, TTS, VAD, Transcript
-from xtalk.testing import suites
-from xtalk.testing.suites import AgentSuite, ASRSuite, Suite, TTSSuite, VADSuite
+from xtalk.testing.suites import AgentSuite, ASRSuite, Suite, TTSSuite, VADSuite, base
 
 Checks = Callable[[Suite[Any]], None]
 
@@ -587,7 +586,7 @@ def test_a_model_that_hangs_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None
             await asyncio.Event().wait()
             yield ""
 
-    monkeypatch.setattr(suites, "LIMIT_S", 0.05)
+    monkeypatch.setattr(base, "LIMIT_S", 0.05)
     with pytest.raises(TimeoutError):
         suite_of(AgentSuite, HangingAgent).test_it_answers({})  # type: ignore[attr-defined]
 

@@ -44,9 +44,13 @@ class Running:
     def ws(self) -> str:
         return f"ws://127.0.0.1:{self.port}/ws"
 
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        return self.server.servers[0].get_loop()
+
     def tasks(self) -> list[str]:
         """The names of what runs in the server's event loop now."""
-        running = asyncio.all_tasks(self.server.servers[0].get_loop())
+        running = asyncio.all_tasks(self.loop)
         return sorted(str(getattr(task.get_coro(), "__qualname__", task)) for task in running)
 
     def stop(self) -> None:

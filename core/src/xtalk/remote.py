@@ -1,6 +1,7 @@
 """What adaptors share that speak to a model's service: limits, repetition, failures in words.
 
     Remote       one service: how long it may take, what to say of its failures
+    Replay       what is asked, kept for another attempt while it still comes in
     Shared       a client that all clones of a model use (a pool of connections, a channel)
     WarmSocket   a WebSocket that is there before it is needed
 
@@ -14,7 +15,15 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Mapping
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Coroutine,
+    Mapping,
+)
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -30,6 +39,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Refusal",
     "Remote",
+    "Replay",
     "Shared",
     "Unreadable",
     "WarmSocket",
@@ -106,25 +116,32 @@ class Remote:
     """A service. `name` begins a sentence ("CosyVoice"); `check` ends one ("check that ...").
 
     `timeout_s` is how long it may take to the first piece of an answer and between two pieces;
-    `retries` how often a request is repeated of which nothing was heard.
+    `retries` how often a request is repeated of which nothing was heard, `pause_s` how long to
+    wait before the first repetition (0), the second (1) and so on.
     """
 
     name: str
     check: str
     timeout_s: float = 30.0
     retries: int = 1
+    pause_s: Callable[[int], float] = lambda attempt: PAUSE_S * 2**attempt
 
-    async def stream(self, ask: Callable[[], AsyncGenerator[T, None]]) -> AsyncGenerator[T, None]:
+    async def stream(
+        self, ask: Callable[[], AsyncGenerator[T, None]], *, limited: bool = True
+    ) -> AsyncGenerator[T, None]:
         """The pieces of one answer, as they come; an answer without any is a failure.
 
-        `ask` begins a request. Closing this generator closes the request's.
+        `ask` begins a request. Closing this generator closes the request's. A service that
+        answers while somebody still speaks may be silent for long: with `limited` False it is
+        `ask` that says `within` where the service must not be.
         """
         attempt = 0
         while True:
             begun = False
             try:
                 async with aclosing(ask()) as pieces:
-                    while (piece := await self.within(anext(pieces, _END))) is not _END:
+                    wait = self.within if limited else _unlimited
+                    while (piece := await wait(anext(pieces, _END))) is not _END:
                         begun = True
                         yield piece
                 if begun:
@@ -136,7 +153,7 @@ class Remote:
                     raise
                 if begun or told.pause_s is None or attempt >= self.retries:
                     raise told.error from None  # the cause may hold the key
-            await anyio.sleep(max(told.pause_s, PAUSE_S * 2**attempt))
+            await anyio.sleep(max(told.pause_s, self.pause_s(attempt)))
             attempt += 1
 
     async def call(self, ask: Callable[[], Awaitable[T]]) -> T:
@@ -201,6 +218,10 @@ class Remote:
         log.warning("%s %s", self.name, what.rstrip())
 
 
+async def _unlimited(answer: Awaitable[T]) -> T:
+    return await answer
+
+
 def _status(error: Exception) -> int | None:
     """The status of HTTP in the exception of some client, or None."""
     if isinstance(error, Refusal):
@@ -252,6 +273,67 @@ def _seconds(headers: Mapping[str, str]) -> float:
         return max(0.0, float(headers.get("retry-after", 0)))
     except ValueError:
         return 0.0
+
+
+class Replay(Generic[T]):
+    """Items that are kept as they come, so that each attempt at a request begins at the first.
+
+        async with Replay(frames) as spoken:
+            async for frame in spoken: ...
+
+    What the source raises is raised in every iteration that gets there. Nothing limits how much
+    is kept: it is for the length of one request.
+    """
+
+    def __init__(self, source: AsyncIterable[T]) -> None:
+        self._source = source
+        self._kept: list[T] = []
+        self._more = asyncio.Event()
+        self._reading: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Replay[T]:
+        self._reading = asyncio.create_task(self._read())
+        self._reading.add_done_callback(lambda _: self._more.set())
+        return self
+
+    async def __aexit__(self, *how: object) -> None:
+        assert self._reading is not None
+        self._reading.cancel()
+        await asyncio.wait((self._reading,))
+        if not self._reading.cancelled():
+            self._reading.exception()  # told to whoever iterated, or nobody wants to know
+
+    def __aiter__(self) -> AsyncIterator[T]:
+        return _Replayed(self)
+
+    async def at(self, place: int) -> T:
+        """The item at this place, when it comes; StopAsyncIteration when there is none."""
+        assert self._reading is not None, "a Replay is read inside `async with`"
+        while place >= len(self._kept):
+            if self._reading.done():
+                self._reading.result()
+                raise StopAsyncIteration
+            self._more.clear()
+            await self._more.wait()
+        return self._kept[place]
+
+    async def _read(self) -> None:
+        async for item in self._source:
+            self._kept.append(item)
+            self._more.set()
+
+
+class _Replayed(AsyncIterator[T]):
+    """One way through a Replay. No generator: it needs no closing when it is given up."""
+
+    def __init__(self, replay: Replay[T]) -> None:
+        self._replay = replay
+        self._place = 0
+
+    async def __anext__(self) -> T:
+        item = await self._replay.at(self._place)
+        self._place += 1
+        return item
 
 
 # --- HTTP ---------------------------------------------------------------------------------------

@@ -9,12 +9,14 @@ from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, M
 from contextlib import aclosing
 from typing import Any
 
+import anyio
+import anyio.lowlevel
 import pytest
 from aiohttp import web
 
 from xtalk.audio import AudioFrame
-from xtalk.errors import ModelError
-from xtalk.remote import Remote, Unreadable, WarmSocket, blocking, drop, open_socket
+from xtalk.errors import ModelError, ModelTimeout
+from xtalk.remote import Remote, Replay, Unreadable, WarmSocket, blocking, drop, open_socket
 from xtalk.speech.interfaces import TTS
 from xtalk.testing.services import KEY, FakeService, Fault, ServiceChecks, running
 
@@ -148,3 +150,61 @@ def test_a_failure_becomes_a_sentence(
 def test_a_fault_of_ours_passes_as_it_is() -> None:
     with pytest.raises(ZeroDivisionError):
         Remote(name="Acme", check="").failed(ZeroDivisionError())
+
+
+def test_what_still_comes_in_is_asked_again_from_its_start() -> None:
+    """The first attempt breaks off in the middle; nothing of the source is read twice."""
+    read: list[int] = []
+    attempts: list[list[int]] = []
+
+    async def source() -> AsyncIterator[int]:
+        for number in range(4):
+            read.append(number)
+            yield number
+            await anyio.lowlevel.checkpoint()
+
+    async def check() -> None:
+        remote = Remote(name="Acme", check="", timeout_s=0.01, pause_s=lambda attempt: 0.0)
+        async with Replay(source()) as asked:
+
+            async def ask() -> AsyncGenerator[int, None]:
+                attempts.append([])
+                async for number in asked:
+                    attempts[-1].append(number)
+                    if number == 2 and len(attempts) == 1:
+                        raise ConnectionResetError
+                yield sum(attempts[-1])
+
+            assert [answer async for answer in remote.stream(ask)] == [6]
+
+    anyio.run(check)
+    assert attempts == [[0, 1, 2], [0, 1, 2, 3]]
+    assert read == [0, 1, 2, 3]
+
+
+def test_a_replay_raises_what_its_source_raises() -> None:
+    async def source() -> AsyncIterator[int]:
+        yield 1
+        raise ZeroDivisionError
+
+    async def check() -> None:
+        async with Replay(source()) as asked:
+            for _ in range(2):
+                with pytest.raises(ZeroDivisionError):
+                    assert [number async for number in asked]
+
+    anyio.run(check)
+
+
+def test_a_service_may_be_silent_while_somebody_speaks() -> None:
+    async def answers() -> AsyncGenerator[int, None]:
+        await anyio.sleep(0.1)
+        yield 1
+
+    async def check() -> None:
+        remote = Remote(name="Acme", check="", timeout_s=0.01)
+        assert [answer async for answer in remote.stream(answers, limited=False)] == [1]
+        with pytest.raises(ModelTimeout):
+            assert [answer async for answer in remote.stream(answers)]
+
+    anyio.run(check)

@@ -89,3 +89,37 @@ class TestNervous(VADSuite):
 """
     output = pytest_run(tmp_path, source, "-k", "silence_is_not_speech")
     assert "where True = any(" in output
+
+
+STALLS = """
+import pathlib, pytest
+from xtalk.testing import stalls
+stalls.StallWatch.__exit__ = lambda watch, *how: setattr(watch, "worst_s", {stall_s})
+stalls.StallWatch.__enter__ = lambda watch: watch
+runs = []
+@pytest.fixture
+def fresh():
+    runs.append("set up")
+    yield
+@pytest.mark.real_time
+def test_it(fresh):
+    runs.append("run")
+    assert len(runs) > {enough}, "too early"
+"""
+
+
+@pytest.mark.parametrize(
+    ("stall_s", "enough", "says"),
+    [
+        (0.5, 2, "1 passed"),  # fails once, and is set up and run again
+        (0.5, 9, "1 failed"),  # fails every time
+        (0.01, 2, "1 failed"),  # the machine did not stand still
+    ],
+)
+def test_a_test_in_real_time_gets_another_chance_when_the_machine_stood_still(
+    tmp_path: Path, stall_s: float, enough: int, says: str
+) -> None:
+    output = pytest_run(tmp_path, STALLS.format(stall_s=stall_s, enough=enough))
+    assert says in output
+    assert ("run again" in output) == (stall_s > 0.1)
+    assert output.count("run again") == (2 if enough == 9 else int(stall_s > 0.1))

@@ -242,6 +242,7 @@ class ServiceChecks:
     all. `streams` says whether an answer comes in pieces.
     """
 
+    pytestmark = pytest.mark.real_time
     faults: ClassVar[Iterable[Fault]] = tuple(Fault)
     within_s: ClassVar[float] = 6.0
     streams: ClassVar[bool] = True

@@ -1,18 +1,21 @@
-"""Read any PCM WAV file as 16-bit mono, write one, and write one that grows."""
+"""Read any PCM WAV as 16-bit mono, also while it still arrives; write one, also one that grows."""
 
 from __future__ import annotations
 
 import errno
 import os
 import struct
+import sys
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from xtalk.audio import AudioFrame, Resampler, float_to_pcm
 from xtalk.errors import AudioError
 
-__all__ = ["WavFile", "read_wav", "write_wav"]
+__all__ = ["WavFile", "WavStream", "read_wav", "write_wav"]
 
 _INTEGER, _FLOAT, _EXTENSIBLE = 1, 3, 0xFFFE
+_LONGEST_FORM = 4096  # bytes; real ones have 16 to 40
 
 
 def read_wav(path: str | Path, rate: int | None = None) -> AudioFrame:
@@ -25,11 +28,107 @@ def read_wav(path: str | Path, rate: int | None = None) -> AudioFrame:
         content = Path(path).read_bytes()
     except OSError as error:
         raise AudioError(f"{path}: cannot be read: {error.strerror}") from error
-    frame = _mono(path, *_chunks(path, content))
+    stream = WavStream(path)
+    frames = stream.push(content)
+    stream.end()
+    frame = frames[0] if frames else AudioFrame(b"", stream.rate)
     if rate is None or rate == frame.rate:
         return frame
     resampler = Resampler(frame.rate, rate, quality="HQ")
     return AudioFrame(resampler.push(frame.pcm) + resampler.flush(), rate)
+
+
+class WavStream:
+    """A WAV file that arrives in pieces of any size, as 16-bit mono while it arrives.
+
+    Comes at `rate` Hz (through a Resampler, which holds back no samples to speak of) or at its
+    own. A size of 0 or of more than will ever come is one that its writer did not know: then all
+    that follows is samples. `name` begins the sentence of an AudioError.
+    """
+
+    def __init__(self, name: str | Path, rate: int | None = None) -> None:
+        self.rate = rate or 0  # the file's own once its header is there
+        self._name = name
+        self._resampler: Resampler | None = None
+        self._form: _Form | None = None
+        self._rest = b""
+        self._begun = False
+        self._skip = 0  # bytes to come that are of no interest
+        self._left: int | None = None  # bytes of samples to come; None before the first
+
+    def push(self, piece: bytes) -> list[AudioFrame]:
+        """What is ready: at most one frame. AudioError when it is no WAV that can be read."""
+        self._rest += piece
+        if self._left is None:
+            self._read_header()
+        return self._frames(self._samples())
+
+    def end(self) -> list[AudioFrame]:
+        """The rest, when no more will come. AudioError when there never was a whole header.
+
+        A file that was cut short ends where it ends.
+        """
+        if not self._begun:
+            raise self._no_wav()
+        if self._left is None:
+            raise AudioError(f"{self._name}: is a WAV file without a format or without samples")
+        return self._frames(self._resampler.flush() if self._resampler else b"")
+
+    def _no_wav(self) -> AudioError:
+        return AudioError(
+            f"{self._name}: is not a WAV file; convert it, for example with sox or ffmpeg"
+        )
+
+    def _frames(self, pcm: bytes) -> list[AudioFrame]:
+        return [AudioFrame(pcm, self.rate)] if pcm else []
+
+    def _samples(self) -> bytes:
+        if self._left is None or self._form is None or self._resampler is None:
+            return b""
+        size = min(len(self._rest), self._left)
+        size -= size % self._form.step
+        data, self._rest = self._rest[:size], self._rest[size:]
+        self._left -= size
+        if self._left < self._form.step:
+            self._rest = b""  # chunks behind the samples
+        return self._resampler.push(_mono(self._form, data)) if data else b""
+
+    def _read_header(self) -> None:
+        if not self._begun and not self._begin():
+            return
+        while self._left is None:
+            passed = min(self._skip, len(self._rest))
+            self._rest, self._skip = self._rest[passed:], self._skip - passed
+            if len(self._rest) < 8 or not self._read_chunk():
+                return
+
+    def _begin(self) -> bool:
+        """Whether the first twelve bytes are there."""
+        if len(self._rest) < 12:
+            return False
+        if self._rest[:4] != b"RIFF" or self._rest[8:12] != b"WAVE":
+            raise self._no_wav()
+        self._rest = self._rest[12:]
+        self._begun = True
+        return True
+
+    def _read_chunk(self) -> bool:
+        """Read the next chunk, or its head if it holds samples. False when it is not whole."""
+        name, size = struct.unpack_from("<4sI", self._rest)
+        if name == b"fmt " and self._form is None:
+            if len(self._rest) < 8 + min(size, _LONGEST_FORM):
+                return False
+            self._form = _form(self._name, self._rest[8 : 8 + size])
+            self.rate = self.rate or self._form.rate
+            self._resampler = Resampler(self._form.rate, self.rate)
+        if name == b"data":
+            if self._form is None:
+                raise AudioError(f"{self._name}: is a WAV file without a format before its samples")
+            self._left = size or sys.maxsize
+            self._rest = self._rest[8:]
+        else:
+            self._skip = 8 + size + size % 2
+        return True
 
 
 def write_wav(path: str | Path, frame: AudioFrame) -> None:
@@ -82,48 +181,52 @@ def _header(rate: int, channels: int, size: int) -> bytes:
     return riff + form + struct.pack("<4sI", b"data", size)
 
 
-def _chunks(path: str | Path, content: bytes) -> tuple[bytes, bytes]:
-    """The chunks `fmt ` and `data`. A file cut short ends where it ends."""
-    if content[:4] != b"RIFF" or content[8:12] != b"WAVE":
-        raise AudioError(f"{path}: is not a WAV file; convert it, for example with sox or ffmpeg")
-    chunks: dict[bytes, bytes] = {}
-    at = 12
-    while at + 8 <= len(content):
-        name, size = struct.unpack_from("<4sI", content, at)
-        chunks.setdefault(name, content[at + 8 : at + 8 + size])
-        at += 8 + size + size % 2
-    if len(chunks.get(b"fmt ", b"")) < 16 or b"data" not in chunks:
-        raise AudioError(f"{path}: is a WAV file without a format or without samples")
-    return chunks[b"fmt "], chunks[b"data"]
+class _Form(NamedTuple):
+    """What a chunk `fmt ` says of the samples."""
+
+    tag: int
+    channels: int
+    rate: int
+    bits: int
+
+    @property
+    def step(self) -> int:
+        """Bytes of one sample of every channel."""
+        return max(1, self.bits // 8 * self.channels)
 
 
-def _mono(path: str | Path, form: bytes, data: bytes) -> AudioFrame:
+def _form(name: object, chunk: bytes) -> _Form:
+    if len(chunk) < 16:
+        raise AudioError(f"{name}: is a WAV file without a format or without samples")
+    tag, channels, rate, _, _, bits = struct.unpack_from("<HHIIHH", chunk)
+    if tag == _EXTENSIBLE and len(chunk) >= 26:
+        tag = struct.unpack_from("<H", chunk, 24)[0]
+    if channels < 1 or rate < 1:
+        raise AudioError(f"{name}: {channels} channels at {rate} Hz cannot be")
+    if (tag, bits) not in [(_INTEGER, 8 * n) for n in (1, 2, 3, 4)] + [(_FLOAT, 32), (_FLOAT, 64)]:
+        raise AudioError(
+            f"{name}: holds format {tag} with {bits} bits; expected PCM of 8 to 32 bits or floats"
+        )
+    return _Form(tag, channels, rate, bits)
+
+
+def _mono(form: _Form, data: bytes) -> bytes:
+    """PCM16 of whole samples, the channels mixed."""
     import numpy as np
 
-    tag, channels, rate, _, _, bits = struct.unpack_from("<HHIIHH", form)
-    if tag == _EXTENSIBLE and len(form) >= 26:
-        tag = struct.unpack_from("<H", form, 24)[0]
-    if channels < 1 or rate < 1:
-        raise AudioError(f"{path}: {channels} channels at {rate} Hz cannot be")
-    width = bits // 8
-    data = data[: len(data) - len(data) % max(1, width * channels)]
-    if (tag, bits) == (_INTEGER, 16) and channels == 1:
-        return AudioFrame(data, rate)
-    if (tag, bits) == (_INTEGER, 8):
+    if (form.tag, form.bits, form.channels) == (_INTEGER, 16, 1):
+        return data
+    samples: Any
+    if form.tag == _FLOAT:
+        samples = np.frombuffer(data, f"<f{form.bits // 8}").astype(np.float32)
+    elif form.bits == 8:
         samples = (np.frombuffer(data, np.uint8).astype(np.float32) - 128) / 128
-    elif (tag, bits) == (_INTEGER, 16):
-        samples = np.frombuffer(data, "<i2").astype(np.float32) / 2**15
-    elif (tag, bits) == (_INTEGER, 24):
+    elif form.bits == 24:
         # Each sample behind a zero byte is one of 32 bits.
         wide = np.zeros((len(data) // 3, 4), np.uint8)
         wide[:, 1:] = np.frombuffer(data, np.uint8).reshape(-1, 3)
         samples = wide.reshape(-1).view("<i4").astype(np.float32) / 2**31
-    elif (tag, bits) == (_INTEGER, 32):
-        samples = np.frombuffer(data, "<i4").astype(np.float32) / 2**31
-    elif tag == _FLOAT and bits in (32, 64):
-        samples = np.frombuffer(data, f"<f{width}").astype(np.float32)
     else:
-        raise AudioError(
-            f"{path}: holds format {tag} with {bits} bits; expected PCM of 8 to 32 bits or floats"
-        )
-    return AudioFrame(float_to_pcm(samples.reshape(-1, channels).mean(axis=1)), rate)
+        whole = np.frombuffer(data, f"<i{form.bits // 8}")
+        samples = whole.astype(np.float32) / 2 ** (form.bits - 1)
+    return float_to_pcm(samples.reshape(-1, form.channels).mean(axis=1))

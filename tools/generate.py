@@ -1,7 +1,7 @@
 """Write what is generated from the code: the pages of hooks and wire, the tables, the wire's types.
 
-`python tools/generate.py [hooks|models|settings|wire]` writes them; a test compares `pages()` with
-what is committed.
+`python tools/generate.py [hooks|models|parameters|settings|wire]` writes them; a test compares
+`pages()` with what is committed.
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ from typing import Any
 
 from repository import ROOT
 from xtalk import hookspecs
+from xtalk.hookspecs import Model
 from xtalk.plugins import Plugin, Plugins
+from xtalk.schema import json_schema
 from xtalk.settings import ServiceConfig
 from xtalk.wire.export import asyncapi, message_schema, typescript
 from xtalk.wire.messages import CLIENT_MESSAGES, SERVER_MESSAGES, Message
@@ -30,6 +32,7 @@ def pages(kind: str = "") -> dict[Path, str]:
     makers = {
         "hooks": hook_pages,
         "models": model_pages,
+        "parameters": parameter_pages,
         "settings": setting_pages,
         "wire": wire_pages,
     }
@@ -78,16 +81,44 @@ def _prose(text: str) -> str:
 
 
 def model_pages() -> dict[str, str]:
-    """The pages that hold the table of models, with the table as the plugins' hooks make it."""
-    rows = list(_models(_plugins()))
-    return {name: _filled(name, "models", rows) for name in ("README.md", "docs/plugins.md")}
+    """The table of models, as the plugins' hooks make it, and what each package says was tested."""
+    plugins = _plugins()
+    rows = list(_models(plugins))
+    return {
+        "README.md": _filled("README.md", "models", rows),
+        "docs/models.md": "\n".join([NOTICE.format("docs"), MODELS, *rows, *_tested(plugins)])
+        + "\n",
+    }
+
+
+MODELS = """# Models
+
+Every model that a package of this repository brings, by slot. A type name is what a configuration
+says; `xtalk plugins --json` tells the same of what is installed, with voices and sample rates, and
+each package's README tells its parameters. What was tested, and what could not be, stands below.
+"""
+
+
+def _tested(plugins: Plugins) -> Iterator[str]:
+    """The section "What was tested" of the README of each package that has models."""
+    yield "\n# What was tested\n"
+    for name in dict.fromkeys(row.distribution for row in plugins.rows if row.models):
+        readme = (ROOT / "plugins" / name / "README.md").read_text("utf-8")
+        _, _, section = readme.partition("\n## What was tested\n")
+        yield f"## {name}\n\n{section.partition(chr(10) + '## ')[0].strip()}\n"
 
 
 def _filled(name: str, mark: str, rows: Iterable[str]) -> str:
     """The page with these rows between its marks."""
+    return _between(name, (ROOT / name).read_text("utf-8"), mark, rows)
+
+
+def _between(name: str, text: str, mark: str, rows: Iterable[str]) -> str:
     start, end = f"<!-- {mark}: written by `nox -s docs` -->\n", f"<!-- /{mark} -->"
-    before, _, rest = (ROOT / name).read_text("utf-8").partition(start)
-    _, _, after = rest.partition(end)
+    before, opened, rest = text.partition(start)
+    _, closed, after = rest.partition(end)
+    if not opened or not closed:
+        sys.exit(f"{name} lacks the marks of {mark!r}")
     return "".join([before, start, *(f"{row}\n" for row in rows), end, after])
 
 
@@ -123,6 +154,45 @@ def _languages(languages: Any) -> str:
 
 def _link(plugin: Plugin) -> str:
     return f"`{plugin.distribution}`"
+
+
+# --- parameters ---------------------------------------------------------------------------------
+
+
+def parameter_pages() -> dict[str, str]:
+    """The READMEs of plugins that have marks for the parameters of their models."""
+    return {name: text for name, text in _readmes(_plugins()) if text}
+
+
+def _readmes(plugins: Plugins) -> Iterator[tuple[str, str]]:
+    for row in plugins.rows:
+        name = f"plugins/{row.distribution}/README.md"
+        text = (ROOT / name).read_text("utf-8")
+        marks = re.findall(r"^<!-- (parameters(?: (\w+))?): written by", text, re.MULTILINE)
+        models = [model for found in row.models.values() for model in found]
+        for mark, chosen in marks:
+            (model,) = [each for each in models if chosen in ("", each.name)]
+            text = _between(name, text, mark, _parameters(model))
+        yield name, text if marks else ""
+
+
+def _parameters(model: Model) -> Iterator[str]:
+    """A row for each argument of the constructor."""
+    module, _, cls = model.target.partition(":")
+    schema = json_schema(getattr(importlib.import_module(module), cls))
+    yield "| parameter | default | meaning |"
+    yield "|---|---|---|"
+    for name, value in schema["properties"].items():
+        needed = name in schema.get("required", ())
+        default = (
+            "needed" if needed else f"`{json.dumps(value.get('default'), ensure_ascii=False)}`"
+        )
+        default = "" if default == "`null`" else default
+        yield f"| `{name}` | {default} | {_cell(value.get('description', ''))} |"
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.replace("|", "\\|").split())
 
 
 # --- settings -----------------------------------------------------------------------------------

@@ -20,7 +20,7 @@ def test_a_generated_file_is_up_to_date(path: Path) -> None:
 
 
 def test_the_table_of_models_is_in_both_pages() -> None:
-    for name in ("README.md", "docs/plugins.md"):
+    for name in ("README.md", "docs/models.md"):
         assert "| `Espeak` |" in PAGES[ROOT / name], f"{name} has no table between its marks"
 
 

@@ -65,6 +65,7 @@ _KNOWN = {
     "Qwen3OmniCaptioner": "xtalk-captioner-qwen3-omni",
     "RubberbandSpeedController": "xtalk-speed-rubberband",
     "RuleAgent": "xtalk-agent-rules",
+    "SignalCaptioner": "xtalk-captioner-signal",
     "SenseVoiceSmallLocal": "xtalk-sherpa-onnx",
     "SherpaOnnxASR": "xtalk-sherpa-onnx",
     "SherpaOnnxLocal": "xtalk-sherpa-onnx",

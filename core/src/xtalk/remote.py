@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import anyio
 
-from xtalk.errors import ModelError, ModelTimeout
+from xtalk.errors import AudioError, ModelError, ModelTimeout
 
 if TYPE_CHECKING:
     import httpx
@@ -46,6 +46,7 @@ __all__ = [
     "accepted",
     "blocking",
     "drop",
+    "exchange",
     "http_client",
     "open_socket",
 ]
@@ -186,6 +187,9 @@ class Remote:
             return self._refused(error, status)
         if isinstance(error, Unreadable):
             self._log(f"gave no {error.expected}")
+            return _Told(ModelError(f"{self.name} gave no answer that can be used."), PAUSE_S)
+        if isinstance(error, AudioError):
+            self._log("sent sound that cannot be read")
             return _Told(ModelError(f"{self.name} gave no answer that can be used."), PAUSE_S)
         if _timed_out(error):
             self._log(f"took longer than {self.timeout_s:g} s")
@@ -473,6 +477,11 @@ class WarmSocket:
         self._ready = connection
         self._since = asyncio.get_running_loop().time()
 
+    def renew(self, used: ClientConnection) -> None:
+        """Close a connection that takes no second request, then make the next one."""
+        assert self._making is None, "a connection that was not taken is not used up"
+        self._making = asyncio.get_running_loop().create_task(self._renewed(used))
+
     async def close(self) -> None:
         """Close what is open. It may be warmed again."""
         making, self._making = self._making, None
@@ -486,6 +495,14 @@ class WarmSocket:
 
     async def _made(self) -> ClientConnection:
         return await self._connect()
+
+    async def _renewed(self, used: ClientConnection) -> ClientConnection:
+        try:
+            await used.close()
+        except BaseException:
+            drop(used)
+            raise
+        return await self._made()
 
     def _is_fresh(self, connection: ClientConnection) -> bool:
         idle_s = asyncio.get_running_loop().time() - self._since
@@ -505,6 +522,50 @@ async def open_socket(
         close_timeout=1.0,
         max_size=None,
     )
+
+
+async def exchange(
+    connection: ClientConnection,
+    messages: AsyncGenerator[str | bytes, None],
+    *,
+    timeout_s: float | None = None,
+) -> AsyncGenerator[str | bytes, None]:
+    """What the service says while `messages` are sent to it, each as soon as it comes.
+
+    Raises what `messages` raises, and TimeoutError when all are sent and nothing came for
+    `timeout_s`. Ends with the connection, by ConnectionClosed; closing it leaves that open.
+    """
+    sending = asyncio.ensure_future(_send(connection, messages))
+    receiving = asyncio.ensure_future(connection.recv())
+    try:
+        while True:
+            sent = sending.done()
+            if sent:
+                sending.result()
+            await asyncio.wait(
+                {receiving} if sent else {receiving, sending},
+                timeout=timeout_s if sent else None,
+                return_when=asyncio.FIRST_COMPLETED,
+            )
+            if receiving.done():
+                yield receiving.result()
+                receiving = asyncio.ensure_future(connection.recv())
+            elif sent:
+                raise TimeoutError
+    finally:
+        sending.cancel()
+        receiving.cancel()
+        await asyncio.wait({sending, receiving})
+        _ = [task.cancelled() or task.exception() for task in (sending, receiving)]
+
+
+async def _send(connection: ClientConnection, messages: AsyncGenerator[str | bytes, None]) -> None:
+    from websockets.exceptions import ConnectionClosed
+
+    async with aclosing(messages):
+        with suppress(ConnectionClosed):  # what was received before it tells why
+            async for message in messages:
+                await connection.send(message)
 
 
 def drop(connection: ClientConnection) -> None:

@@ -16,7 +16,16 @@ from aiohttp import web
 
 from xtalk.audio import AudioFrame
 from xtalk.errors import ModelError, ModelTimeout
-from xtalk.remote import Remote, Replay, Unreadable, WarmSocket, blocking, drop, open_socket
+from xtalk.remote import (
+    Remote,
+    Replay,
+    Unreadable,
+    WarmSocket,
+    blocking,
+    drop,
+    exchange,
+    open_socket,
+)
 from xtalk.speech.interfaces import TTS
 from xtalk.testing.services import KEY, FakeService, Fault, ServiceChecks, running
 
@@ -208,3 +217,57 @@ def test_a_service_may_be_silent_while_somebody_speaks() -> None:
             assert [answer async for answer in remote.stream(answers)]
 
     anyio.run(check)
+
+
+class FakeEcho(FakeService):
+    """Says what it hears, and `!` to nothing."""
+
+    def routes(self) -> Iterable[web.AbstractRouteDef]:
+        return [web.get("/echo", self.echo)]
+
+    async def echo(self, request: web.Request) -> web.WebSocketResponse:
+        socket = web.WebSocketResponse()
+        await socket.prepare(request)
+        async for message in socket:
+            if message.data != "!":
+                await socket.send_str(message.data)
+        return socket
+
+
+def test_what_is_sent_and_what_is_heard_cross() -> None:
+    """The second message is made of the first answer; then the service falls silent."""
+    heard: list[str | bytes] = []
+    answered = anyio.Event()
+
+    async def messages() -> AsyncGenerator[str, None]:
+        yield "one"
+        await answered.wait()
+        yield "two"
+        yield "!"
+
+    async def check(port: int) -> None:
+        connection = await open_socket(f"ws://127.0.0.1:{port}/echo")
+        async with connection, aclosing(exchange(connection, messages(), timeout_s=0.1)) as said:
+            with pytest.raises(TimeoutError):
+                async for answer in said:
+                    heard.append(answer)
+                    answered.set()
+
+    with running(FakeEcho()) as service:
+        anyio.run(check, service.port)
+    assert heard == ["one", "two"]
+
+
+def test_what_cannot_be_sent_is_told_at_once() -> None:
+    async def messages() -> AsyncGenerator[str, None]:
+        yield "!"
+        raise ZeroDivisionError
+
+    async def check(port: int) -> None:
+        connection = await open_socket(f"ws://127.0.0.1:{port}/echo")
+        async with connection, aclosing(exchange(connection, messages())) as said:
+            with pytest.raises(ZeroDivisionError):
+                assert not [answer async for answer in said]
+
+    with running(FakeEcho()) as service:
+        anyio.run(check, service.port)

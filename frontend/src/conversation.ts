@@ -1,6 +1,17 @@
 // A spoken conversation with an xtalk server: the one object that a page needs.
 
-import type { Settings, State } from "./state.ts";
+import { type Audio, AudioFailure, browserAudio } from "./audio.ts";
+import { type Clock, systemClock } from "./clock.ts";
+import { type Denoiser, loadDenoiser } from "./denoise.ts";
+import { encodePcm } from "./pcm.ts";
+import { Session } from "./session.ts";
+import { loadSilero } from "./silero.ts";
+import { type Models, Sound, type SoundListener } from "./sound.ts";
+import { type ConnectionState, initialState, type Settings, type State } from "./state.ts";
+import { isolated, Store } from "./store.ts";
+import { type Socket, Transport } from "./transport.ts";
+import { type Detector, type DetectorEvent, EnergyDetector } from "./vad.ts";
+import type { ClientMessage, ServerMessage } from "./wire.ts";
 
 export interface ConversationOptions {
   /** Show the user's speech as one running transcript, for servers in simultaneous mode. */
@@ -74,12 +85,509 @@ export interface Conversation {
   onNewAudioOutput(listener: AudioListener): Unsubscribe;
 }
 
+/** What a conversation needs of the browser; a test brings its own. */
+export interface Environment {
+  readonly clock: Clock;
+  readonly audio: Audio;
+  connect(url: string): Socket;
+  post(url: string, form: FormData): Promise<Response>;
+  loadDetector(assets: string): Promise<Detector>;
+  loadDenoiser(assets: string, model: string): Promise<Denoiser>;
+  /** Tell of these until the function returned is called. */
+  watch(events: EnvironmentEvents): () => void;
+}
+
+export interface EnvironmentEvents {
+  online(): void;
+  visible(): void;
+  devicesChanged(): void;
+}
+
 /**
  * Open a conversation and connect at once, to `url` or to `ws` beside the page.
  *
  * It reconnects by itself, with a new session, as long as `close()` has not been called.
  */
-export declare function createConversation(
+export function createConversation(
   url?: string | URL | null,
   options?: ConversationOptions | null,
-): Conversation;
+  environment?: Environment,
+): Conversation {
+  const given = options ?? {};
+  const address = new URL(url ?? "ws", globalThis.location?.href);
+  address.protocol = address.protocol.replace(/^http/, "ws");
+  return new Spoken(address, given, environment ?? browser(given.workletUrl));
+}
+
+function browser(workletUrl?: string): Environment {
+  return {
+    clock: systemClock,
+    audio: browserAudio(systemClock, workletUrl),
+    connect: (url) => new WebSocket(url),
+    post: (url, body) => fetch(url, { method: "POST", body }),
+    loadDetector: loadSilero,
+    loadDenoiser,
+    watch,
+  };
+}
+
+function watch(events: EnvironmentEvents): () => void {
+  const visible = () => {
+    if (document.visibilityState === "visible") events.visible();
+  };
+  addEventListener("online", events.online);
+  document.addEventListener("visibilitychange", visible);
+  navigator.mediaDevices?.addEventListener("devicechange", events.devicesChanged);
+  return () => {
+    removeEventListener("online", events.online);
+    document.removeEventListener("visibilitychange", visible);
+    navigator.mediaDevices?.removeEventListener("devicechange", events.devicesChanged);
+  };
+}
+
+const UNDUCK_MS = 1000; // after speech that the server has not taken for an interruption
+
+class Spoken implements Conversation {
+  readonly #options: ConversationOptions;
+  readonly #environment: Environment;
+  readonly #store: Store<State>;
+  readonly #session: Session;
+  readonly #transport: Transport;
+  readonly #api: URL;
+  readonly #unwatch: () => void;
+  readonly #audioListeners = new Set<AudioListener>();
+  #models: Promise<Models> | null = null;
+  #sound: Sound | null = null;
+  #run = 0; // of the microphone: what an earlier one was still opening is to be closed
+  #admitted = false; // to a session, rather than waiting for one
+  #closed = false;
+  #cancelUnduck = () => {};
+
+  constructor(url: URL, options: ConversationOptions, environment: Environment) {
+    this.#options = options;
+    this.#environment = environment;
+    const settings = { ...initialState.settings, ...options.settings };
+    this.#store = new Store<State>({ ...initialState, settings });
+    this.#api = apiUrl(url, options.apiUrl);
+    this.#session = new Session(this.#store, environment.clock, {
+      simGen: options.simGen ?? false,
+      pureFrontend: options.pureFrontend ?? false,
+      ttsSampleRate: options.ttsSampleRate,
+      send: (message) => this.#send(message),
+      admitted: () => this.#enter(),
+      sounds: (samples, rate) => this.#sounds(samples, rate),
+    });
+    this.#transport = new Transport(() => environment.connect(url.href), environment.clock, {
+      message: (message) => this.#receive(message),
+      audio: (piece) => this.#session.audio(piece),
+      connection: (state, retryAt) => this.#connection(state, retryAt),
+      clock: (clockOffset, roundTrip) => this.#store.set({ clockOffset, roundTrip }),
+    });
+    this.#unwatch = environment.watch({
+      online: () => this.#transport.hurry(),
+      visible: () => this.#visible(),
+      devicesChanged: () => void this.refreshDevices(),
+    });
+    this.#transport.open();
+    void this.refreshDevices();
+  }
+
+  subscribe(subscriber: Subscriber): Unsubscribe {
+    return this.#store.subscribe(subscriber);
+  }
+
+  get state(): State {
+    return this.#store.value;
+  }
+
+  // --- start and stop -------------------------------------------------------------------------
+
+  async toggleStreaming(): Promise<void> {
+    if (this.state.streaming) return this.#stop();
+    if (!this.state.loading && !this.#closed) await this.#start();
+  }
+
+  restart(): void {
+    this.#stop();
+    this.#transport.open();
+    this.#session.clear();
+    const { connection, clockOffset, roundTrip, settings, devices, micMuted } = this.state;
+    const kept = { connection, clockOffset, roundTrip, settings, devices, micMuted };
+    this.#store.set({ ...initialState, ...kept });
+  }
+
+  clearHistory(): void {
+    this.#session.clear();
+  }
+
+  close(): void {
+    this.#closed = true;
+    this.#stop();
+    this.#unwatch();
+    this.#transport.close();
+    void this.#models?.then(({ detector, denoiser }) => {
+      detector?.close();
+      denoiser?.close();
+    });
+    this.#models = null;
+  }
+
+  async #start(): Promise<void> {
+    const run = ++this.#run;
+    this.#store.set({ loading: true });
+    try {
+      const sound = await this.#open();
+      if (run === this.#run) this.#begin(sound);
+      else sound.close();
+    } catch (error) {
+      if (!(error instanceof AudioFailure)) throw error;
+      this.#fail(error);
+    } finally {
+      if (run === this.#run) this.#store.set({ loading: this.state.queued });
+    }
+  }
+
+  #open(): Promise<Sound> {
+    this.#models ??= this.#load();
+    const { audio, clock } = this.#environment;
+    return Sound.open(audio, clock, this.#models, this.state.settings, this.#ears, this.#session);
+  }
+
+  #begin(sound: Sound): void {
+    this.#sound = sound;
+    this.#session.playback = sound.playback;
+    sound.ear.mute(this.state.micMuted);
+    this.#store.set({ streaming: true });
+    this.#announce();
+    void this.refreshDevices(); // which have names now
+  }
+
+  #stop(): void {
+    this.#run += 1;
+    this.#cancelUnduck();
+    if (this.state.streaming) this.#send({ action: "conversation_end", timestamp: this.#wall() });
+    this.#session.playback = null;
+    this.#sound?.close();
+    this.#sound = null;
+    this.#store.set({
+      streaming: false,
+      loading: this.state.queued,
+      streamState: "idle",
+      userSpeech: "none",
+      inputLevel: 0,
+    });
+  }
+
+  /** Once for a conversation: the models stay when the microphone goes. */
+  async #load(): Promise<Models> {
+    const detector = await this.#loadDetector();
+    const denoiser = await this.#loadDenoiser(detector);
+    this.#store.set({ detector: detector?.kind ?? "none", denoising: denoiser !== null });
+    return { detector, denoiser };
+  }
+
+  async #loadDetector(): Promise<Detector | null> {
+    const { pureFrontend, vadAssets } = this.#options;
+    if (pureFrontend) return null;
+    if (!vadAssets) return new EnergyDetector();
+    try {
+      return await this.#environment.loadDetector(vadAssets);
+    } catch (error) {
+      this.#without("detector", error);
+      return new EnergyDetector();
+    }
+  }
+
+  async #loadDenoiser(detector: Detector | null): Promise<Denoiser | null> {
+    const { vadAssets, denoiser } = this.#options;
+    if (!detector || !vadAssets || !denoiser) return null;
+    try {
+      return await this.#environment.loadDenoiser(vadAssets, denoiser);
+    } catch (error) {
+      this.#without("denoiser", error);
+      return null;
+    }
+  }
+
+  /** A model that fails in whatever way is done without, and the user is told. */
+  #without(what: "detector" | "denoiser", error: unknown): void {
+    console.warn(`xtalk: the ${what} failed`, error);
+    if (what === "denoiser") {
+      this.#store.set({ denoising: false });
+      this.#tell("denoiser-failed", "The denoiser does not work; the raw sound is used instead.");
+    } else {
+      this.#store.set({ detector: "energy" });
+      this.#tell("detector-failed", "The speech detector does not work; a simpler one is used.");
+    }
+  }
+
+  #tell(code: "denoiser-failed" | "detector-failed", text: string): void {
+    this.#session.info(text, "notice");
+    this.#session.problem(code, text);
+  }
+
+  #fail(failure: AudioFailure): void {
+    this.#session.info(failure.message, "error");
+    this.#session.problem(failure.code, failure.message);
+  }
+
+  // --- the connection -------------------------------------------------------------------------
+
+  #connection(connection: ConnectionState, retryAt: number | null): void {
+    const before = this.state.connection;
+    this.#store.set({ connection, retryAt });
+    if (connection === "open") return;
+    this.#admitted = false;
+    if (connection === "waiting" && before !== "waiting") this.#lost(before === "open");
+    else if (before === "open") this.#session.lost();
+  }
+
+  #lost(wasOpen: boolean): void {
+    this.#cancelUnduck();
+    this.#session.lost();
+    this.#store.set({ queued: false, queuePosition: null, currentSessionId: null });
+    if (wasOpen) this.#lostMessage("connection-lost", "The connection was lost. Trying again …");
+    else this.#lostMessage("connection-refused", "The server cannot be reached. Trying again …");
+  }
+
+  /** Once, however many attempts fail. */
+  #lostMessage(code: "connection-lost" | "connection-refused", text: string): void {
+    const { problems, messages } = this.state;
+    const told = messages.at(-1)?.kind === "connection" && problems.at(-1)?.code === code;
+    if (told) return;
+    this.#session.info(text, "connection");
+    this.#session.problem(code, text);
+  }
+
+  #enter(): void {
+    this.#admitted = true;
+    this.#transport.settled();
+    const { voice, speed } = this.state.settings;
+    if (voice) this.changeVoice(voice);
+    if (speed !== 1) this.changeTTSSpeed(speed);
+    if (this.state.streaming) this.#announce();
+  }
+
+  /** Also to a session that begins while the microphone is on. */
+  #announce(): void {
+    if (!this.#admitted) return;
+    const client = { pauses_itself: false, decisions: true };
+    const mode = this.#options.pureFrontend ? { mode: "pure_frontend" } : {};
+    this.#send({ action: "conversation_start", timestamp: this.#wall(), client, ...mode });
+    if (this.#options.pureFrontend) this.#session.turn("listening");
+  }
+
+  /** What cannot be understood ends neither the connection nor the conversation. */
+  #receive(message: ServerMessage): void {
+    isolated(() => this.#session.receive(message));
+  }
+
+  #send(message: ClientMessage): void {
+    this.#transport.send(message);
+  }
+
+  #wall(): number {
+    return Math.round(this.#environment.clock.wall());
+  }
+
+  #visible(): void {
+    this.#transport.hurry();
+    this.#sound?.wake();
+  }
+
+  // --- the microphone -------------------------------------------------------------------------
+
+  readonly #ears: SoundListener = {
+    frame: (frame) => {
+      if (this.#admitted) this.#transport.sendAudio(encodePcm(frame));
+    },
+    level: (inputLevel) => this.#store.set({ inputLevel }),
+    detected: (event) => this.#detected(event),
+    voiced: (at) => this.#session.waterfall.voiced(at),
+    failed: (what, error) => this.#without(what, error),
+    silenced: (failure) => {
+      this.#stop();
+      this.#fail(failure);
+    },
+  };
+
+  #detected(event: DetectorEvent): void {
+    if (!this.#sound) return;
+    const { playback } = this.#sound;
+    this.#cancelUnduck();
+    if (event === "candidate") {
+      this.#store.set({ userSpeech: "candidate" });
+      if (playback.active) playback.duck();
+    } else if (event === "misfire") {
+      this.#store.set({ userSpeech: "none" });
+      if (!playback.paused) playback.unduck();
+    } else if (event === "start") this.#speechStarted();
+    else this.#speechEnded();
+  }
+
+  #speechStarted(): void {
+    this.#store.set({ userSpeech: "confirmed" });
+    if (!this.#marks) return;
+    this.#send({ action: "vad_speech_start", timestamp: this.#wall() });
+    this.#session.turn("listening");
+  }
+
+  #speechEnded(): void {
+    this.#store.set({ userSpeech: "none" });
+    this.#unduckLater();
+    if (!this.#marks) return;
+    this.#send({ action: "vad_speech_end", timestamp: this.#wall() });
+    if (this.state.streamState === "listening") this.#session.turn("processing");
+  }
+
+  /** The server answers an interruption; when it does not, it was none to it. */
+  #unduckLater(): void {
+    this.#cancelUnduck = this.#environment.clock.after(UNDUCK_MS, () => {
+      const playback = this.#sound?.playback;
+      if (playback && !playback.paused) playback.unduck();
+    });
+  }
+
+  get #marks(): boolean {
+    return this.#options.marks ?? this.state.detector === "silero";
+  }
+
+  toggleMicMute(): void {
+    const micMuted = !this.state.micMuted;
+    this.#store.set({ micMuted });
+    this.#sound?.ear.mute(micMuted);
+    if (!micMuted || !this.#sound) return;
+    this.#detected("misfire"); // whatever had begun
+    this.#send({ action: "vad_speech_end", timestamp: this.#wall(), reason: "muted" });
+    if (this.state.streamState === "listening") this.#session.turn("idle");
+  }
+
+  // --- settings -------------------------------------------------------------------------------
+
+  changeVoice(name: string): void {
+    this.#keep({ voice: name });
+    this.#send({ action: "change_voice", voice_name: name, timestamp: this.#wall() });
+  }
+
+  changeTTSSpeed(speed: number): void {
+    const clamped = Math.min(1.5, Math.max(0.5, speed));
+    this.#keep({ speed: clamped });
+    this.#send({ action: "change_tts_speed", speed: clamped, timestamp: this.#wall() });
+  }
+
+  changeEmotion(name: string, vector: readonly number[] = []): void {
+    const timestamp = this.#wall();
+    const emotion_vector = [...vector];
+    this.#send({ action: "change_emotion", emotion_name: name, emotion_vector, timestamp });
+  }
+
+  changeTTSModel(type: string, config: Record<string, unknown> = {}): void {
+    const timestamp = this.#wall();
+    this.#send({ action: "change_tts_model", model_type: type, config, timestamp });
+  }
+
+  changeLLMModel(
+    name: string,
+    baseUrl = "",
+    apiKey = "",
+    extraBody: Record<string, unknown> | null = null,
+  ): void {
+    this.#send({
+      action: "change_llm_model",
+      model_name: name,
+      base_url: baseUrl,
+      api_key: apiKey,
+      extra_body: extraBody,
+      timestamp: this.#wall(),
+    });
+  }
+
+  async selectInput(deviceId: string): Promise<void> {
+    this.#keep({ inputDevice: deviceId });
+    try {
+      await this.#sound?.listen(deviceId);
+    } catch (error) {
+      if (!(error instanceof AudioFailure)) throw error;
+      this.#fail(error);
+    }
+  }
+
+  async selectOutput(deviceId: string): Promise<void> {
+    this.#keep({ outputDevice: deviceId });
+    await this.#sound?.playback.setDevice(deviceId);
+  }
+
+  async refreshDevices(): Promise<void> {
+    const devices = await this.#environment.audio.devices();
+    if (!this.#closed) this.#store.set({ devices });
+  }
+
+  setVolume(volume: number): void {
+    const clamped = Math.min(1, Math.max(0, volume));
+    this.#keep({ volume: clamped });
+    this.#sound?.playback.setVolume(clamped);
+  }
+
+  #keep(change: Partial<Settings>): void {
+    this.#store.set({ settings: { ...this.state.settings, ...change } });
+  }
+
+  // --- files and drawings ---------------------------------------------------------------------
+
+  async uploadFile(file: File): Promise<void> {
+    this.#store.set({ uploading: true });
+    this.#session.turn("processing");
+    try {
+      await this.#upload(file);
+    } catch (error) {
+      this.#session.turn("idle");
+      const message = error instanceof Refused ? error.message : "The file could not be sent.";
+      this.#session.info(message, "error");
+      this.#session.problem("upload-failed", message);
+      throw new Error(message, { cause: error });
+    } finally {
+      this.#store.set({ uploading: false });
+    }
+  }
+
+  async #upload(file: File): Promise<void> {
+    const session = this.state.currentSessionId;
+    if (!session) throw new Refused("There is no session to send the file to yet.");
+    const form = new FormData();
+    form.set("session_id", session);
+    form.set("file", typed(file), file.name);
+    const response = await this.#environment.post(new URL("api/upload", this.#api).href, form);
+    if (!response.ok) throw new Refused(await reason(response));
+  }
+
+  onNewAudioOutput(listener: AudioListener): Unsubscribe {
+    const own: AudioListener = (samples, rate) => listener(samples, rate);
+    this.#audioListeners.add(own);
+    return () => this.#audioListeners.delete(own);
+  }
+
+  #sounds(samples: Float32Array, rate: number): void {
+    for (const listener of this.#audioListeners) isolated(() => listener(samples, rate));
+  }
+}
+
+/** A refusal in words that the user may read. */
+class Refused extends Error {}
+
+function apiUrl(socket: URL, given?: string): URL {
+  if (given !== undefined) return new URL(given, globalThis.location?.href);
+  const beside = new URL("./", socket);
+  beside.protocol = beside.protocol.replace(/^ws/, "http");
+  return beside;
+}
+
+/** Browsers know no type for many a text file; the server checks the text itself. */
+function typed(file: File): Blob {
+  return file.type ? file : new Blob([file], { type: "text/plain" });
+}
+
+async function reason(response: Response): Promise<string> {
+  const body: unknown = await response.json().catch(() => null);
+  const detail = typeof body === "object" && body && "detail" in body ? body.detail : null;
+  return typeof detail === "string" ? detail : `The server refused the file (${response.status}).`;
+}

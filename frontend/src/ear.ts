@@ -34,7 +34,7 @@ export class Ear {
   #muted = false;
   #levels: number[] = [];
 
-  /** `playing`: whether the loudspeaker is on. The ear closes the two models when it is closed. */
+  /** `playing`: whether the loudspeaker is on. */
   constructor(
     detector: Detector | null,
     denoiser: Denoiser | null,
@@ -74,14 +74,6 @@ export class Ear {
   /** Resolves when the detector has said all about the frames so far. */
   settled(): Promise<void> {
     return this.#work;
-  }
-
-  close(): void {
-    this.#stream += 1;
-    this.#then(async () => {
-      this.#detector?.close();
-      this.#denoiser?.close();
-    });
   }
 
   #hear(frame: Float32Array): void {

@@ -131,16 +131,28 @@ export class Playback {
     this.#show();
   }
 
-  close(): void {
-    this.begin();
+  /** Stop, and tell of nothing any more, not even of what is on its way to the ear. */
+  abandon(): void {
     for (const cancel of this.#heard.splice(0)) cancel();
-    this.#samples.clear();
+    this.stop();
+  }
+
+  setVolume(volume: number): void {
+    this.#output.setVolume(volume);
+  }
+
+  setDevice(id: string): Promise<void> {
+    return this.#output.setDevice(id);
+  }
+
+  wake(): void {
+    this.#output.wake();
+  }
+
+  close(): void {
+    this.abandon();
     this.#output.onevent = () => {};
     this.#output.close();
-    this.#unplayed = 0;
-    this.#paused = false;
-    this.#ducked = false;
-    this.#show();
   }
 
   #queue(index: number, samples: Float32Array<ArrayBuffer>): void {

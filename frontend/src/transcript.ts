@@ -57,8 +57,16 @@ export class Transcript {
     const message = this.#messages[at];
     if (!message) return;
     const heardChars = Math.max(message.heardChars, units(message.content, codePoints));
-    const { interrupted: _, ...rest } = message; // it goes on
-    this.#put(at, { ...rest, heardChars });
+    this.#put(at, { ...message, heardChars });
+  }
+
+  /** The reply sounds after all, having been taken for cut off. */
+  goesOn(turnId: number): void {
+    const at = this.#find("assistant", turnId);
+    const message = this.#messages[at];
+    if (!message?.interrupted) return;
+    const { interrupted: _, ...rest } = message;
+    this.#put(at, rest);
   }
 
   /** Another turn has begun: what was not heard of the replies before never will be. */

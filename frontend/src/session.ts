@@ -1,0 +1,321 @@
+// What the server says, made visible in the state and audible in the playback.
+
+import type { Clock } from "./clock.ts";
+import { PcmDecoder } from "./pcm.ts";
+import type { Playback, PlaybackListener } from "./playback.ts";
+import { appended, type LatencyTrace, type PlaybackState, type ProblemCode } from "./state.ts";
+import type { LogEntry, State, StreamState } from "./state.ts";
+import type { Store } from "./store.ts";
+import { Transcript } from "./transcript.ts";
+import { Waterfall } from "./waterfall.ts";
+import {
+  type ClientMessage,
+  type LatencyMetricsMessage,
+  SAMPLE_RATE_OUT,
+  type ServerMessage,
+  type SessionInfoMessage,
+  type ToolCalledMessage,
+  type TtsChunkMetaMessage,
+} from "./wire.ts";
+
+type Handlers = {
+  [A in ServerMessage["action"]]?: (message: Extract<ServerMessage, { action: A }>) => void;
+};
+
+/** A chunk that was received: whose reply it is of, and how much of its text it ends. */
+interface Chunk {
+  readonly turnId: number;
+  readonly textEnd: number | undefined;
+}
+
+export interface SessionOptions {
+  readonly simGen: boolean;
+  readonly pureFrontend: boolean;
+  readonly ttsSampleRate: number | undefined;
+  send(message: ClientMessage): void;
+  /** The server has begun a session for this client. */
+  admitted(): void;
+  /** Samples that begin to sound, and their rate. */
+  sounds(samples: Float32Array, rate: number): void;
+}
+
+/** The sessions of one conversation, one after the other. */
+export class Session implements PlaybackListener {
+  /** null while the loudspeaker is off: text still comes. */
+  playback: Playback | null = null;
+  readonly waterfall = new Waterfall();
+  readonly transcript: Transcript;
+  readonly #store: Store<State>;
+  readonly #clock: Clock;
+  readonly #options: SessionOptions;
+  readonly #decoder = new PcmDecoder();
+  readonly #chunks = new Map<number, Chunk>();
+  #rate: number;
+  #meta: TtsChunkMetaMessage["data"] | null = null;
+  #replying = 0; // the turn whose text came last
+  #sounding = 0; // the turn whose audio is not over
+  #thinking = false; // an accepted turn has no reply yet
+  #traced = 0; // the turn of the last trace
+
+  constructor(store: Store<State>, clock: Clock, options: SessionOptions) {
+    this.#store = store;
+    this.#clock = clock;
+    this.#options = options;
+    this.transcript = new Transcript(() => clock.wall());
+    this.#rate = options.ttsSampleRate ?? SAMPLE_RATE_OUT;
+  }
+
+  receive(message: ServerMessage): void {
+    const handle = this.#handlers[message.action] as ((message: ServerMessage) => void) | undefined;
+    handle?.(message);
+    this.#show();
+  }
+
+  /** A piece of the reply, PCM16. */
+  audio(piece: ArrayBuffer): void {
+    const { chunk_index: index, text_end: textEnd } = this.#meta ?? { chunk_index: 0 };
+    this.#meta = null;
+    const samples = this.#decoder.decode(piece);
+    if (!this.playback || samples.length === 0) return;
+    this.#sounding = this.#replying;
+    this.#chunks.set(index, { turnId: this.#sounding, textEnd });
+    this.waterfall.arrived(this.#sounding, this.#clock.now());
+    this.playback.play(index, samples, this.#rate);
+  }
+
+  /** The connection is gone, and with it all that the session had still to bring. */
+  lost(): void {
+    this.playback?.abandon();
+    this.#chunks.clear();
+    this.#meta = null;
+    this.#sounding = this.#replying = this.#traced = 0;
+    this.#thinking = false;
+    this.waterfall.reset();
+    this.transcript.newSession();
+    this.turn("idle");
+    this.#show();
+  }
+
+  turn(streamState: StreamState): void {
+    this.#store.set({ streamState });
+  }
+
+  info(text: string, kind: "connection" | "queue" | "error" | "notice"): void {
+    this.transcript.info(text, kind);
+    this.#show();
+  }
+
+  problem(code: ProblemCode, message: string): void {
+    const problem = { code, message, at: this.#clock.wall() };
+    this.#store.set({ problems: appended(this.#store.value.problems, problem) });
+  }
+
+  clear(): void {
+    this.transcript.clear();
+    this.#show();
+  }
+
+  // --- what the user hears --------------------------------------------------------------------
+
+  changed(playback: PlaybackState): void {
+    this.#store.set({ playback });
+    if (playback === "playing" && this.#store.value.userSpeech !== "confirmed") {
+      this.turn("speaking");
+    }
+  }
+
+  began(index: number, at: number): void {
+    const turnId = this.#chunks.get(index)?.turnId;
+    if (turnId === undefined) return;
+    this.#thinking = false;
+    this.transcript.goesOn(turnId);
+    this.#trace(this.waterfall.audible(turnId, at, this.#clock.wall()));
+    this.#show();
+  }
+
+  played(index: number, at: number): void {
+    const chunk = this.#chunks.get(index);
+    if (!chunk) return; // of a session that is gone
+    this.#chunks.delete(index);
+    const timestamp = this.#wall(at);
+    this.#options.send({ action: "tts_chunk_played", chunk_index: index, timestamp });
+    if (chunk.textEnd !== undefined) this.transcript.heard(chunk.turnId, chunk.textEnd);
+    this.#show();
+  }
+
+  finished(at: number): void {
+    this.#options.send({ action: "tts_playback_finished", timestamp: this.#wall(at) });
+    this.transcript.heard(this.#sounding, Infinity);
+    this.#sounding = 0;
+    if (this.#store.value.streamState === "speaking") this.turn("idle");
+    this.#show();
+  }
+
+  samples(samples: Float32Array, rate: number): void {
+    this.#options.sounds(samples, rate);
+  }
+
+  // --- what the server says -------------------------------------------------------------------
+
+  readonly #handlers: Handlers = {
+    session_info: ({ data }) => this.#admitted(data),
+    queue_status: ({ position }) => this.#queued(position),
+    queue_granted: () => {
+      this.#store.set({ queued: false, queuePosition: null, loading: false });
+      this.transcript.info("It's your turn!", "queue");
+    },
+    update_asr: ({ data }) => {
+      this.transcript.user(data.text, data.turn_id, false);
+      this.turn("listening");
+    },
+    finish_asr: ({ data }) => {
+      this.transcript.user(data.text, data.turn_id, true);
+      this.waterfall.transcribed(data.turn_id);
+      this.#thinking = true;
+      this.turn("processing");
+    },
+    invalid_asr_result: () => this.#turnBack(),
+    refine_transcription: ({ data }) => {
+      if (this.#options.simGen) this.transcript.refine(data.text);
+    },
+    update_resp: ({ data }) => {
+      this.#replying = data.turn_id;
+      this.transcript.assistant(data.text, data.turn_id, false);
+    },
+    finish_resp: ({ data }) => this.#told(data.text, data.turn_id),
+    start_tts: () => {
+      this.#decoder.reset();
+      this.playback?.begin();
+    },
+    tts_chunk_meta: ({ data }) => {
+      this.#meta = data;
+    },
+    tts_finished: () => this.playback?.end(),
+    stop_tts: () => this.#stopped(),
+    pause_tts: () => {
+      this.playback?.pause();
+      this.turn("listening");
+    },
+    resume_tts: () => {
+      this.transcript.dismiss();
+      this.playback?.resume();
+      this.#turnBack();
+    },
+    voice_changed: ({ data: { name } }) => {
+      const settings = { ...this.#store.value.settings, voice: name };
+      this.#store.set({ currentVoiceName: name, settings });
+    },
+    emotion_changed: ({ data }) => this.#store.set({ emotion: data }),
+    tool_called: ({ data }) => this.#called(data),
+    retrieval_updated: ({ data: { text } }) =>
+      this.#store.set({
+        latestRetrieval: text,
+        retrievals: this.#logged(this.#store.value.retrievals, text),
+      }),
+    thought_updated: ({ data: { text } }) =>
+      this.#store.set({
+        latestThought: text,
+        thoughts: this.#logged(this.#store.value.thoughts, text),
+      }),
+    caption_updated: ({ data: { text } }) =>
+      this.#store.set({
+        latestCaption: text,
+        captions: this.#logged(this.#store.value.captions, text),
+      }),
+    speaker_updated: ({ data }) => this.#store.set({ currentSpeakerId: data.speaker_id }),
+    latency_metrics: ({ data }) => this.#measured(data),
+    decision: ({ data }) => {
+      const decision = { ...data, at: this.#clock.wall() };
+      this.#store.set({ decisions: appended(this.#store.value.decisions, decision) });
+    },
+    error: ({ data }) => {
+      this.transcript.info(`Error: ${data}`, "error");
+      this.problem("server", data);
+    },
+  };
+
+  #admitted(data: SessionInfoMessage["data"]): void {
+    this.#rate = data.sample_rate_out ?? this.#options.ttsSampleRate ?? SAMPLE_RATE_OUT;
+    const { loading, queued } = this.#store.value;
+    this.#store.set({
+      currentSessionId: data.session_id,
+      queued: false,
+      queuePosition: null,
+      loading: queued ? false : loading,
+    });
+    this.#options.admitted();
+  }
+
+  #queued(position: number): void {
+    if (position !== this.#store.value.queuePosition) {
+      this.transcript.info(`Position ${position} in the queue.`, "queue");
+    }
+    this.#store.set({ queued: true, queuePosition: position, loading: true });
+  }
+
+  #told(text: string, turnId: number): void {
+    this.transcript.assistant(text, turnId, true);
+    this.#thinking = false;
+    if (!this.playback) this.turn("idle"); // no audio will say that it is over
+  }
+
+  #stopped(): void {
+    this.#decoder.reset();
+    this.playback?.stop();
+    if (this.#sounding) this.transcript.cutOff(this.#sounding + 1);
+    this.#sounding = 0;
+    if (this.#store.value.streamState === "speaking") this.turn("processing");
+  }
+
+  /** The user's turn was none. */
+  #turnBack(): void {
+    const speaking = this.playback?.active && !this.playback.paused;
+    this.turn(speaking ? "speaking" : this.#thinking ? "processing" : "idle");
+  }
+
+  #called({ name, args }: ToolCalledMessage["data"]): void {
+    const shown = Object.entries(args).map(([key, value]) => `${key}=${shownValue(value)}`);
+    const text = `Tool call -> ${[name, shown.join(", ")].join(" ").trim()}`;
+    this.transcript.info(text, "tool", { name, args });
+    const entry = { text, name, args, at: this.#clock.wall() };
+    this.#store.set({ tools: appended(this.#store.value.tools, entry) });
+  }
+
+  #logged(log: readonly LogEntry[], text: string): readonly LogEntry[] {
+    if (!text || log.at(-1)?.text === text) return log;
+    return appended(log, { text, at: this.#clock.wall() });
+  }
+
+  #measured(data: LatencyMetricsMessage["data"]): void {
+    const latency = {
+      network: data.network_latency_ms,
+      asr: data.asr_latency_ms,
+      llmFirstToken: data.llm_first_token_ms,
+      llmSentence: data.llm_sentence_ms,
+      ttsFirstChunk: data.tts_first_chunk_ms,
+    };
+    this.#store.set({ latency });
+    this.#trace(this.waterfall.reported(data, this.#clock.wall()));
+  }
+
+  /** A turn's trace grows: by the server's report, by the first sample heard. */
+  #trace(trace: LatencyTrace | null): void {
+    if (!trace) return;
+    const { traces } = this.#store.value;
+    const others = trace.turnId === this.#traced ? traces.slice(0, -1) : traces;
+    this.#traced = trace.turnId;
+    this.#store.set({ traces: appended(others, trace) });
+  }
+
+  #wall(at: number): number {
+    return Math.round(this.#clock.wall() + at - this.#clock.now());
+  }
+
+  #show(): void {
+    this.#store.set({ messages: this.transcript.messages });
+  }
+}
+
+function shownValue(value: unknown): string {
+  return typeof value === "string" ? value : JSON.stringify(value);
+}

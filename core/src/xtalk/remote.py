@@ -453,6 +453,7 @@ class WarmSocket:
         self._ready: ClientConnection | None = None
         self._since = 0.0
         self._making: asyncio.Task[ClientConnection] | None = None
+        self._used: ClientConnection | None = None  # while it is being closed
 
     def warm(self) -> None:
         """Begin to connect in the background, unless there is a connection."""
@@ -480,6 +481,7 @@ class WarmSocket:
     def renew(self, used: ClientConnection) -> None:
         """Close a connection that takes no second request, then make the next one."""
         assert self._making is None, "a connection that was not taken is not used up"
+        self._used = used  # a task that is cancelled before it begins closes nothing
         self._making = asyncio.get_running_loop().create_task(self._renewed(used))
 
     async def close(self) -> None:
@@ -489,6 +491,9 @@ class WarmSocket:
             making.cancel()
             with suppress(Exception, asyncio.CancelledError):
                 self.keep(await making)
+        used, self._used = self._used, None
+        if used is not None:
+            drop(used)
         ready, self._ready = self._ready, None
         if ready is not None:
             await ready.close()
@@ -497,11 +502,8 @@ class WarmSocket:
         return await self._connect()
 
     async def _renewed(self, used: ClientConnection) -> ClientConnection:
-        try:
-            await used.close()
-        except BaseException:
-            drop(used)
-            raise
+        await used.close()
+        self._used = None
         return await self._made()
 
     def _is_fresh(self, connection: ClientConnection) -> bool:

@@ -1,0 +1,162 @@
+"""What `RemoteVoice` gives an adaptor, against a service that answers with a WAV file in pieces."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping
+from contextlib import aclosing
+from typing import Any
+
+import anyio
+import pytest
+from aiohttp import web
+
+from xtalk.audio import AudioFrame
+from xtalk.errors import AudioError, ModelError
+from xtalk.remote import Remote, WarmSocket, accepted, open_socket
+from xtalk.speech.remote import RemoteVoice, speakable
+from xtalk.testing.services import FakeService, Fault, ServiceChecks, running
+from xtalk.wav import WavStream
+
+pytestmark = pytest.mark.real_time
+
+PIECE = b"\x10\x20" * 800
+HEADER = struct.pack(
+    "<4sI8sIHHIIHH4sI",
+    *(b"RIFF", 0, b"WAVEfmt ", 16),
+    *(1, 1, 8000, 16000, 2, 16),
+    *(b"data", 0),
+)
+
+
+class FakeWavService(FakeService):
+    """Text in, a WAV file of unknown size out: its header, then two pieces."""
+
+    def routes(self) -> Iterable[web.AbstractRouteDef]:
+        return [web.post("/speak", self.speak)]
+
+    async def speak(self, request: web.Request) -> web.StreamResponse:
+        await self.begin(request)
+        response = web.StreamResponse()
+        await response.prepare(request)
+        if self.fault is Fault.GARBAGE:
+            await response.write(b'{"status": "well"}')
+        elif self.fault is not Fault.EMPTY:
+            await response.write(HEADER)
+            for number in range(2):
+                await self.piece(request, number)
+                await response.write(PIECE)
+        return response
+
+
+class WavVoice(RemoteVoice):
+    """A well-behaved adaptor."""
+
+    def __init__(self, port: int, timeout: float = 0.3) -> None:
+        self._url = f"http://127.0.0.1:{port}/speak"
+        remote = Remote(name="The test voice", check="check that it runs", timeout_s=timeout)
+        super().__init__(remote, output_rate=8000)
+
+    async def request(self, text: str) -> AsyncGenerator[AudioFrame, None]:
+        wav = WavStream("the answer")
+        async with (
+            self.http.use() as client,
+            client.stream("POST", self._url, json={"text": text}) as response,
+            aclosing(accepted(response).aiter_bytes()) as pieces,
+        ):
+            async for piece in pieces:
+                for frame in wav.push(piece):
+                    yield frame
+        for frame in wav.end():
+            yield frame
+
+
+class TestWavVoice(ServiceChecks):
+    """The checks alone, without the suite of the slot: the voice makes no sense of its text."""
+
+    slot = "tts"
+
+    @pytest.fixture
+    def service(self) -> Iterator[FakeWavService]:
+        with running(FakeWavService()) as service:
+            yield service
+
+    @pytest.fixture
+    def arguments(self, service: FakeWavService) -> Mapping[str, Any]:
+        return {"port": service.port}
+
+    def guards(self, arguments: Mapping[str, Any], count: int) -> Any:
+        from xtalk.testing.suites import TTSSuite
+
+        class Suite(TTSSuite):
+            model = WavVoice
+
+        return Suite().guards(arguments, count)
+
+
+def test_a_call_that_blocks_speaks_too() -> None:
+    with running(FakeWavService()) as service:
+        voice = WavVoice(service.port)
+        assert voice.synthesize("one") == voice.synthesize("two") == 2 * PIECE
+
+
+def test_all_clones_use_one_pool_of_connections() -> None:
+    async def check(port: int) -> None:
+        voices = [WavVoice(port)]
+        voices += [voices[0].clone() for _ in range(3)]
+        for voice in voices:
+            await voice.open()
+        for voice in voices:
+            assert await voice.async_synthesize("one")
+        for voice in voices:
+            await voice.close()
+
+    with running(FakeWavService()) as service:
+        anyio.run(check, service.port)
+        assert service.connections == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [(" Hi.\x00\x1b ", "Hi."), ("…—!?", ""), ("", ""), ("a\ud800b", "a b"), ("你好", "你好")],
+)
+def test_what_can_be_said(text: str, said: str) -> None:
+    assert speakable(text) == said
+
+
+def test_sound_that_cannot_be_read_is_a_failure_of_the_service() -> None:
+    told = Remote(name="Acme", check="").failed(AudioError("no WAV"))
+    assert isinstance(told, ModelError)
+    assert str(told) == "Acme gave no answer that can be used."
+
+
+class FakeOnce(FakeService):
+    """A WebSocket that takes one request, and waits for the end."""
+
+    def routes(self) -> Iterable[web.AbstractRouteDef]:
+        return [web.get("/once", self.once)]
+
+    async def once(self, request: web.Request) -> web.WebSocketResponse:
+        socket = web.WebSocketResponse()
+        await socket.prepare(request)
+        async for message in socket:
+            await socket.send_str(message.data)
+        return socket
+
+
+def test_a_connection_that_is_used_up_is_made_anew_before_it_is_needed() -> None:
+    async def check(service: FakeOnce) -> None:
+        socket = WarmSocket(lambda: open_socket(f"ws://127.0.0.1:{service.port}/once"))
+        first = await socket.take()
+        socket.renew(first)
+        second = await socket.take()
+        assert first.state.name == "CLOSED" and second is not first
+        await second.send("one")
+        assert await second.recv() == "one"
+        socket.renew(second)
+        await socket.close()
+        with anyio.fail_after(1):
+            await second.wait_closed()
+
+    with running(FakeOnce()) as service:
+        anyio.run(check, service)

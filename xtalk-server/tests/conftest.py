@@ -12,6 +12,7 @@ import pytest
 
 from xtalk.pipeline import DefaultPipeline
 from xtalk.plugins import Plugins
+from xtalk.settings import ServiceConfig
 from xtalk.transport import StarletteTransport, as_transport
 from xtalk.wire import messages as m
 from xtalk.wire.protocol import ServerProtocol
@@ -22,6 +23,7 @@ class Blueprint:
     def __init__(self) -> None:
         self.pipeline = DefaultPipeline()
         self.alternatives: dict[str, dict[str, Any]] = {}
+        self.service_config = ServiceConfig().as_dict()
 
 
 class ScriptedXtalk:

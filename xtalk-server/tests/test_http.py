@@ -86,8 +86,8 @@ def test_plugins_are_listed_without_paths(server: Running) -> None:
     assert "secret" not in answer.text
 
 
-def test_the_page_says_what_runs_and_loads_nothing(server: Running) -> None:
-    answer = httpx.get(server.http + "/")
+def test_the_plain_page_says_what_runs_and_loads_nothing(server: Running) -> None:
+    answer = httpx.get(server.http + "/status")
     assert answer.headers["content-type"].startswith("text/html")
     assert "default-src 'none'" in answer.headers["content-security-policy"]
     html = answer.text
@@ -104,7 +104,7 @@ def test_no_page_loads_scripts_from_elsewhere(server: Running) -> None:
 
 
 def test_the_page_escapes_what_a_client_says(server: Running) -> None:
-    html = httpx.get(server.http + "/", headers={"Host": "a<b>c"}).text
+    html = httpx.get(server.http + "/status", headers={"Host": "a<b>c"}).text
     assert "<b>" not in html
 
 
@@ -259,7 +259,7 @@ def test_while_the_models_are_built(scripted: Any) -> None:
     with running(_application(build, ServerConfig()), wait=False) as server:
         answer = httpx.get(server.http + "/health")
         assert (answer.status_code, answer.json()["status"]) == (503, "starting")
-        assert "starting" in httpx.get(server.http + "/").text
+        assert "starting" in httpx.get(server.http + "/status").text
         assert httpx.get(server.http + "/api/voices").status_code == 503
         may_go_on.set()
 

@@ -1,4 +1,4 @@
-"""The FastAPI application: the WebSocket, the small HTTP interface, the page."""
+"""The FastAPI application: the WebSocket, the small HTTP interface, the pages."""
 
 from __future__ import annotations
 
@@ -12,16 +12,19 @@ from typing import TYPE_CHECKING, Any
 import anyio
 from fastapi import APIRouter, FastAPI, HTTPException, Request, WebSocket
 from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse
+from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import HTTPConnection
+from starlette.responses import Response
 
 from xtalk.errors import NotAvailable
 from xtalk.transport import StarletteTransport, Transport
 from xtalk.wire import messages
 from xtalk.wire.protocol import ServerProtocol
-from xtalk_server import page, view
+from xtalk_server import page, status, view
 from xtalk_server.backend import Backend
 from xtalk_server.config import ServerConfig, Source
 from xtalk_server.connections import Connections
+from xtalk_server.downloads import Kind, download, offered
 from xtalk_server.lobby import Waited
 from xtalk_server.origins import is_allowed
 from xtalk_server.upload import read_upload
@@ -83,8 +86,12 @@ def _application(build: Callable[[], Xtalk], server: ServerConfig) -> FastAPI:
     app.state.backend = Backend(build)
     app.state.allowed_origins = frozenset(server.allowed_origins)
     app.state.upload_limit = server.upload_bytes
+    app.state.downloads = server.downloads
     app.state.connections = Connections()
+    if server.allowed_origins:  # their pages may read the answers, too
+        app.add_middleware(CORSMiddleware, allow_origins=server.allowed_origins)
     app.include_router(router)
+    page.mount(app)
     return app
 
 
@@ -211,18 +218,48 @@ async def upload(request: Request) -> dict[str, str]:
     return {"status": "ok"}
 
 
+@router.get("/api/sessions/{session_id}/{kind}", response_model=None)
+async def session_file(request: Request, session_id: str, kind: Kind) -> Response:
+    """The recording or the log of a session; 403 where `server.downloads` is off."""
+    if not request.app.state.downloads:
+        raise HTTPException(403, "This server gives nothing away: see server.downloads.")
+    return await download(_xtalk(request), session_id, kind)
+
+
+# --- the pages ----------------------------------------------------------------------------------
+
+
+@router.get("/api/page", response_model=None)
+async def about(request: Request) -> dict[str, Any]:
+    """What the page at `/` is told of this server; `models` and all behind only when it is ok."""
+    backend: Backend = request.app.state.backend
+    told = {"status": backend.status, "version": VERSION, **page.assets()}
+    if backend.xtalk is None:
+        return told
+    files = offered(backend.xtalk) if request.app.state.downloads else {}
+    limit = request.app.state.upload_limit
+    return told | view.about(backend.xtalk) | {"downloads": files, "upload_bytes": limit}
+
+
 @router.get("/", response_class=HTMLResponse, response_model=None)
+@router.get("/modern", response_class=HTMLResponse, response_model=None)
 async def index(request: Request) -> HTMLResponse:
+    """The page, also where the original has its second one."""
+    return HTMLResponse(page.render(await about(request)), headers=page.HEADERS)
+
+
+@router.get("/status", response_class=HTMLResponse, response_model=None)
+async def plain(request: Request) -> HTMLResponse:
     backend: Backend = request.app.state.backend
     scheme = "wss" if request.url.scheme == "https" else "ws"
-    html = page.render(
+    html = status.render(
         url=f"{scheme}://{request.headers.get('host', 'localhost')}/ws",
         status=backend.status,
         version=VERSION,
         models=view.models(backend.xtalk) if backend.xtalk else {},
         plugins=view.plugins(backend.xtalk) if backend.xtalk else (),
     )
-    return HTMLResponse(html, headers=page.HEADERS)
+    return HTMLResponse(html, headers=status.HEADERS)
 
 
 def _xtalk(request: Request) -> Xtalk:

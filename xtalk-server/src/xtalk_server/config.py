@@ -39,6 +39,9 @@ class ServerConfig(BaseModel):
         float, Field(ge=0, description="how long turns may go on when the server is told to end")
     ] = 10.0
     upload_bytes: Annotated[int, Field(gt=0, description="largest text file")] = 1024 * 1024
+    downloads: Annotated[
+        bool, Field(description="may who knows a session's id have its recording and its log")
+    ] = False
     ssl_certfile: str | None = None
     ssl_keyfile: str | None = None
 

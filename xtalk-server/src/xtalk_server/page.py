@@ -1,79 +1,83 @@
-"""The plain page at `/`: what is running and how to talk to it, without a script."""
+"""The page at `/` and the client library: files made by `nox -s frontend`, served as they are.
+
+The page learns what this server can do from a JSON text in its own HTML, so it asks for nothing
+that is not there.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import json
+from collections.abc import Mapping
 from html import escape
+from pathlib import Path
 from typing import Any
 
-__all__ = ["HEADERS", "render"]
+from fastapi import FastAPI, Response
+from starlette.staticfiles import StaticFiles
+from starlette.types import Scope
 
+__all__ = ["STATIC", "assets", "mount", "render"]
+
+STATIC = Path(__file__).with_name("static")
+NOWHERE = 'name="xtalk-server" content="{}"'
+
+# Windows takes these from its registry, where anything may stand.
+MEDIA_TYPES = {
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".mjs": "text/javascript; charset=utf-8",
+    ".onnx": "application/octet-stream",
+    ".svg": "image/svg+xml",
+    ".wasm": "application/wasm",
+}
+
+# WebAssembly is for the detector of speech; an audio worklet counts as a script.
+POLICY = (
+    "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; "
+    "style-src 'self'; img-src 'self' data:; connect-src 'self'; manifest-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
+)
 HEADERS = {
-    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'",
+    "Content-Security-Policy": POLICY,
+    "Permissions-Policy": "microphone=(self), speaker-selection=(self)",
+    "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-store",
     "X-Content-Type-Options": "nosniff",
 }
 
-_STYLE = """
-:root { color-scheme: light dark; }
-body { font: 1rem/1.5 system-ui, sans-serif; max-width: 46rem; margin: 2rem auto; padding: 0 1rem; }
-table { border-collapse: collapse; }
-th, td { text-align: left; padding: .2rem 1.5rem .2rem 0; vertical-align: top; }
-code { overflow-wrap: anywhere; }
-"""
+
+class _Files(StaticFiles):
+    """Always asked for anew, since their names stay the same; answered 304 by their ETag.
+
+    Pages of other origins may load the library; what they may do with it `/ws` decides.
+    """
+
+    async def get_response(self, path: str, scope: Scope) -> Response:
+        response = await super().get_response(path, scope)
+        response.headers["Cache-Control"] = "no-cache"
+        response.headers["X-Content-Type-Options"] = "nosniff"
+        response.headers["Access-Control-Allow-Origin"] = "*"
+        if kind := MEDIA_TYPES.get(Path(path).suffix):
+            response.headers["Content-Type"] = kind
+        return response
 
 
-def render(
-    *,
-    url: str,
-    status: str,
-    version: str,
-    models: Mapping[str, str],
-    plugins: Iterable[Mapping[str, Any]],
-) -> str:
-    """The page as HTML. `url` is the WebSocket's."""
-    said = {"ok": "ready", "starting": "starting: the models are being built"}
-    command = f"xtalk talk --wav question.wav -o answer.wav --url {url}"
-    return f"""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>xtalk</title>
-<style>{_STYLE}</style>
-</head>
-<body>
-<main>
-<h1>xtalk {escape(version)}</h1>
-<p role="status">This server is {escape(said.get(status, status))}.</p>
-<h2>Talk to it</h2>
-<p>From a command line, with a recording or, without <code>--wav</code> and <code>-o</code>,
-with your microphone:</p>
-<pre><code>{escape(command)}</code></pre>
-<p>Programs and devices connect to <code>{escape(url)}</code>.</p>
-<h2>Models</h2>
-{_table("Models by slot", ("slot", "model"), models.items())}
-<h2>Plugins</h2>
-{_table("Installed plugins", ("plugin", "version", "state"), _plugin_rows(plugins))}
-<p><a href="health">State of the server as JSON</a></p>
-</main>
-</body>
-</html>
-"""
+def mount(app: FastAPI) -> None:
+    """Serve the files at `/static`, and the library also where the original's examples have it."""
+    app.mount("/static", _Files(directory=STATIC))
+    app.mount("/xtalk", _Files(directory=STATIC / "js"))
 
 
-def _plugin_rows(plugins: Iterable[Mapping[str, Any]]) -> Iterable[tuple[str, str, str]]:
-    for row in plugins:
-        state = "works" if row["works"] else "broken; the server's log says why"
-        yield row["name"], row["version"], state
+def assets() -> dict[str, bool]:
+    """Which optional parts are installed: they are large, and not in every copy."""
+    return {
+        "vad": (STATIC / "vad").is_dir(),
+        "denoiser": (STATIC / "denoise" / "model.onnx").is_file(),
+    }
 
 
-def _table(caption: str, head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
-    body = [f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in rows]
-    if not body:
-        return "<p>None yet.</p>"
-    columns = "".join(f'<th scope="col">{escape(name)}</th>' for name in head)
-    return (
-        f"<table><caption>{escape(caption)}</caption>"
-        f"<thead><tr>{columns}</tr></thead><tbody>\n{chr(10).join(body)}\n</tbody></table>"
-    )
+def render(about: Mapping[str, Any]) -> str:
+    """The HTML of the page, with what it is to know of this server."""
+    html = (STATIC / "index.html").read_text("utf-8")
+    told = escape(json.dumps(about, ensure_ascii=False), quote=True)
+    return html.replace(NOWHERE, NOWHERE.replace("{}", told), 1)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from xtalk.api import Xtalk
 
-__all__ = ["llm_models", "models", "plugins", "tts_models", "voices"]
+__all__ = ["about", "llm_models", "models", "plugins", "tts_models", "voices"]
 
 _GETTERS = {
     "speech_enhancer": "get_enhancer_model",
@@ -30,6 +30,24 @@ def models(xtalk: Xtalk) -> dict[str, str]:
     pipeline = xtalk.service_prototype.pipeline
     found = {slot: getattr(pipeline, getter)() for slot, getter in _GETTERS.items()}
     return {slot: type(model).__name__ for slot, model in found.items() if model is not None}
+
+
+def about(xtalk: Xtalk) -> dict[str, Any]:
+    """What a page has to know before it talks: the models, their languages, who hears speech."""
+    running, tts = models(xtalk), xtalk.service_prototype.pipeline.get_tts_model()
+    source = xtalk.service_prototype.service_config["vad_source"]
+    return {
+        "models": running,
+        "languages": {slot: _languages(xtalk, slot, name) for slot, name in running.items()},
+        "emotions": list(tts.emotions) if tts is not None else [],
+        "detector": "vad" in running and source != "client",
+    }
+
+
+def _languages(xtalk: Xtalk, slot: str, name: str) -> list[str]:
+    """What the capability card says; empty where it says nothing."""
+    cards = (card for _, card in xtalk.plugins.models(slot))
+    return next((list(c.languages) for c in cards if c.target.endswith(f":{name}")), [])
 
 
 def voices(xtalk: Xtalk) -> list[dict[str, str]]:

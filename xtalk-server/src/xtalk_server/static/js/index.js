@@ -1,0 +1,1802 @@
+// src/wire.ts
+var e = 16e3;
+// src/worklets.ts
+function t() {
+	let e = .003, t = Math.exp(-4 / (e * sampleRate));
+	class n extends AudioWorkletProcessor {
+		chunks = [];
+		offset = 0;
+		paused = !1;
+		ended = !1;
+		gain = 1;
+		target = 1;
+		step = 0;
+		resumeStep = 1 / (e * sampleRate);
+		fade = 1;
+		last = 0;
+		constructor() {
+			super(), this.port.onmessage = ({ data: e }) => this.obey(e);
+		}
+		obey(e) {
+			e.type === "play" ? this.chunks.push(e) : e.type === "stop" ? this.halt() : e.type === "pause" ? this.pause() : e.type === "resume" ? this.resume() : e.type === "gain" ? this.ramp(e.value, e.seconds) : this.ended = !0;
+		}
+		halt() {
+			this.chunks = [], this.offset = 0, this.resume(), this.fade = 1;
+		}
+		pause() {
+			this.paused || (this.paused = !0, this.tell({
+				type: "paused",
+				time: currentFrame / sampleRate
+			}));
+		}
+		resume() {
+			this.paused && (this.fade = 0), this.paused = !1;
+		}
+		ramp(e, t) {
+			this.target = e, this.step = (e - this.gain) / Math.max(1, t * sampleRate);
+		}
+		tell(e) {
+			this.port.postMessage(e);
+		}
+		process(e, t) {
+			let n = t[0] ?? [], r = n[0];
+			if (r) {
+				this.decay(r, this.paused ? 0 : this.fill(r));
+				for (let e of n.slice(1)) e.set(r);
+			}
+			return !this.ended;
+		}
+		fill(e) {
+			let t = 0;
+			for (let n = this.chunks[0]; n && t < e.length; n = this.chunks[0]) {
+				let { samples: r, index: i, reply: a } = n;
+				this.offset === 0 && this.tell({
+					type: "began",
+					index: i,
+					reply: a,
+					time: this.at(t)
+				});
+				let o = Math.min(e.length - t, r.length - this.offset);
+				for (let n = 0; n < o; n++) e[t + n] = r[this.offset + n] * this.level();
+				if (t += o, this.offset += o, this.offset < r.length) break;
+				this.offset = 0, this.chunks.shift(), this.tell({
+					type: "played",
+					index: i,
+					reply: a,
+					time: this.at(t)
+				}), this.chunks.length || this.tell({
+					type: "dry",
+					reply: a,
+					time: this.at(t)
+				});
+			}
+			return t && (this.last = e[t - 1]), t;
+		}
+		at(e) {
+			return (currentFrame + e) / sampleRate;
+		}
+		level() {
+			return this.gain !== this.target && (this.gain += this.step, (this.step === 0 || (this.target - this.gain) / this.step <= 0) && (this.gain = this.target)), this.fade < 1 && (this.fade = Math.min(1, this.fade + this.resumeStep)), this.gain * this.fade;
+		}
+		decay(e, n) {
+			for (let r = n; r < e.length; r++) this.last *= t, Math.abs(this.last) < 1e-5 && (this.last = 0), e[r] = this.last;
+		}
+	}
+	registerProcessor("xtalk-player", n);
+}
+function n() {
+	class e extends AudioWorkletProcessor {
+		piece = /* @__PURE__ */ new Float32Array(512);
+		filled = 0;
+		ended = !1;
+		constructor() {
+			super(), this.port.onmessage = () => {
+				this.ended = !0;
+			};
+		}
+		process(e) {
+			let t = e[0]?.[0];
+			return t && this.add(t), !this.ended;
+		}
+		add(e) {
+			let t = e;
+			for (; t.length;) {
+				let e = t.subarray(0, 512 - this.filled);
+				this.piece.set(e, this.filled), this.filled += e.length, t = t.subarray(e.length), this.filled === 512 && this.hand();
+			}
+		}
+		hand() {
+			this.port.postMessage(this.piece, [this.piece.buffer]), this.piece = /* @__PURE__ */ new Float32Array(512), this.filled = 0;
+		}
+	}
+	registerProcessor("xtalk-capture", e);
+}
+function r() {
+	return `(${t})();\n(${n})();\n`;
+}
+// src/audio.ts
+var i = class extends Error {
+	code;
+	constructor(e, t, n) {
+		super(t, { cause: n }), this.code = e;
+	}
+};
+function a(e, t) {
+	return {
+		openOutput: (n) => o(e, n, t),
+		openMicrophone: (e, n) => c(e, n, t),
+		devices: f
+	};
+}
+async function o(e, t, n) {
+	let r = new AudioContext({
+		sampleRate: 48e3,
+		latencyHint: "interactive"
+	});
+	try {
+		await d(r, n);
+		let i = new AudioWorkletNode(r, "xtalk-player", {
+			numberOfInputs: 0,
+			outputChannelCount: [1]
+		}), a = new GainNode(r);
+		i.connect(a).connect(r.destination);
+		let o = new s(r, i, a, e);
+		return t && await o.setDevice(t).catch(() => {}), o.wake(), o;
+	} catch (e) {
+		throw r.close(), new i("audio-failed", "The loudspeaker could not be opened.", e);
+	}
+}
+var s = class {
+	onevent = () => {};
+	#e;
+	#t;
+	#n;
+	#r;
+	constructor(e, t, n, r) {
+		this.#e = e, this.#t = t, this.#n = n, this.#r = r, t.port.onmessage = ({ data: e }) => this.onevent(e);
+	}
+	get rate() {
+		return this.#e.sampleRate;
+	}
+	send(e) {
+		this.#t.port.postMessage(e);
+	}
+	audibleAt(e) {
+		let { contextTime: t, performanceTime: n } = this.#e.getOutputTimestamp();
+		if (t && n) return n + (e - t) * 1e3;
+		let r = this.#e.outputLatency || this.#e.baseLatency || 0;
+		return this.#r.now() + (e - this.#e.currentTime + r) * 1e3;
+	}
+	setVolume(e) {
+		this.#n.gain.setTargetAtTime(e, this.#e.currentTime, .01);
+	}
+	async setDevice(e) {
+		await this.#e.setSinkId?.(e);
+	}
+	wake() {
+		this.#e.state !== "closed" && this.#e.resume().catch(() => {});
+	}
+	close() {
+		this.send({ type: "end" }), this.#t.port.onmessage = null, this.#t.disconnect(), this.#e.close();
+	}
+};
+async function c(e, t, n) {
+	let r = await l(e), a = new AudioContext({ latencyHint: "interactive" }), o = r.getAudioTracks()[0], s = () => {
+		for (let e of r.getTracks()) e.stop();
+		a.close();
+	};
+	try {
+		await d(a, n);
+		let e = new MediaStreamAudioSourceNode(a, { mediaStream: r }), i = new AudioWorkletNode(a, "xtalk-capture", {
+			numberOfOutputs: 0,
+			channelCount: 1,
+			channelCountMode: "explicit"
+		});
+		i.port.onmessage = ({ data: e }) => t.samples(e, a.sampleRate), e.connect(i), o && (o.onended = () => t.ended());
+		let c = () => {
+			a.state !== "closed" && a.resume().catch(() => {});
+		};
+		return c(), {
+			deviceId: o?.getSettings().deviceId ?? "",
+			wake: c,
+			close() {
+				o && (o.onended = null), i.port.onmessage = null, i.port.postMessage("end"), e.disconnect(), s();
+			}
+		};
+	} catch (e) {
+		throw s(), new i("microphone-failed", "The microphone could not be opened.", e);
+	}
+}
+async function l(e) {
+	if (!navigator.mediaDevices) throw new i("insecure", "The browser gives no microphone to a page that came over plain HTTP from another machine.");
+	try {
+		return await navigator.mediaDevices.getUserMedia({ audio: {
+			channelCount: 1,
+			echoCancellation: !0,
+			autoGainControl: !0,
+			noiseSuppression: !1,
+			...e && { deviceId: { ideal: e } }
+		} });
+	} catch (e) {
+		throw u(e);
+	}
+}
+function u(e) {
+	let t = e instanceof DOMException ? e.name : "";
+	return t === "NotAllowedError" || t === "SecurityError" ? new i("microphone-denied", "The browser was not allowed to use the microphone.", e) : t === "NotFoundError" || t === "OverconstrainedError" ? new i("microphone-missing", "There is no microphone.", e) : new i("microphone-failed", "The microphone could not be opened.", e);
+}
+async function d(e, t) {
+	if (t) return e.audioWorklet.addModule(t);
+	let n = URL.createObjectURL(new Blob([r()], { type: "text/javascript" }));
+	try {
+		await e.audioWorklet.addModule(n);
+	} finally {
+		URL.revokeObjectURL(n);
+	}
+}
+async function f() {
+	return (await navigator.mediaDevices?.enumerateDevices() ?? []).filter(({ kind: e, deviceId: t }) => e !== "videoinput" && t !== "").map(({ deviceId: e, label: t, kind: n }) => ({
+		id: e,
+		label: t,
+		kind: n === "audioinput" ? "input" : "output"
+	}));
+}
+// src/clock.ts
+var p = {
+	now: () => performance.now(),
+	wall: () => Date.now(),
+	after(e, t) {
+		let n = setTimeout(t, e);
+		return () => clearTimeout(n);
+	}
+}, m = 16, h = 512, g = 8.6, _ = class {
+	#e;
+	#t;
+	#n;
+	#r;
+	#i;
+	#a;
+	#o = 0;
+	#s = 0;
+	constructor(e, t) {
+		this.#e = e, this.#t = t, this.#n = Math.min(1, t / e) * (e === t ? 1 : .95), this.#r = Math.ceil(m / this.#n), this.#i = new Float32Array(this.#r), this.#a = -this.#r;
+	}
+	push(e) {
+		return this.#e === this.#t ? Float32Array.from(e) : (this.#c(e), this.#o += e.length, this.#l(Math.floor((this.#o - this.#r) * this.#t / this.#e)));
+	}
+	flush() {
+		if (this.#e === this.#t) return /* @__PURE__ */ new Float32Array();
+		this.#c(new Float32Array(2 * this.#r));
+		let e = this.#l(Math.ceil(this.#o * this.#t / this.#e));
+		return this.reset(), e;
+	}
+	reset() {
+		this.#i = new Float32Array(this.#r), this.#a = -this.#r, this.#o = 0, this.#s = 0;
+	}
+	#c(e) {
+		let t = Math.floor(this.#s * this.#e / this.#t) - this.#r, n = this.#i.subarray(Math.max(0, t - this.#a));
+		this.#a += this.#i.length - n.length, this.#i = new Float32Array(n.length + e.length), this.#i.set(n), this.#i.set(e, n.length);
+	}
+	#l(e) {
+		let t = new Float32Array(Math.max(0, e - this.#s));
+		for (let e = 0; e < t.length; e++) t[e] = this.#u((this.#s + e) * this.#e / this.#t);
+		return this.#s += t.length, t;
+	}
+	#u(e) {
+		let t = Math.ceil(e - this.#r), n = Math.floor(e + this.#r), r = 0;
+		for (let i = t; i <= n; i++) r += (this.#i[i - this.#a] ?? 0) * ee(Math.abs(i - e) * this.#n);
+		return r * this.#n;
+	}
+};
+function ee(e) {
+	let t = e * h, n = Math.floor(t);
+	if (n >= v.length - 1) return 0;
+	let r = v[n];
+	return r + (t - n) * (v[n + 1] - r);
+}
+var v = Float64Array.from({ length: 8193 }, (e, t) => {
+	let n = t / h, r = n === 0 ? 1 : Math.sin(Math.PI * n) / (Math.PI * n), i = n / m;
+	return r * y(g * Math.sqrt(1 - i * i)) / y(g);
+});
+function y(e) {
+	let t = 1;
+	for (let n = 1, r = 1; r > 1e-12 * t; n++) r *= (e / (2 * n)) ** 2, t += r;
+	return t;
+}
+var b = 512e3 / e, te = class {
+	#e = null;
+	#t = 0;
+	#n = /* @__PURE__ */ new Float32Array(512);
+	#r = 0;
+	push(t, n) {
+		n !== this.#t && (this.#t = n, this.#e = new _(n, e));
+		let r = [], i = this.#e?.push(t) ?? t;
+		for (; i.length;) {
+			let e = i.subarray(0, 512 - this.#r);
+			this.#n.set(e, this.#r), this.#r += e.length, i = i.subarray(e.length), this.#r === 512 && r.push(this.#i());
+		}
+		return r;
+	}
+	reset() {
+		this.#e?.reset(), this.#r = 0;
+	}
+	#i() {
+		let e = this.#n;
+		return this.#n = /* @__PURE__ */ new Float32Array(512), this.#r = 0, e;
+	}
+};
+// src/runtime.ts
+async function x(e) {
+	let t = await S("ort", `${e}ort.wasm.min.js`);
+	return t.env.wasm.wasmPaths = e, t.env.wasm.numThreads = 1, t;
+}
+async function ne(e) {
+	return await x(e), S("vad", `${e}bundle.min.js`);
+}
+async function S(e, t) {
+	let n = () => globalThis[e];
+	n() || await C(t);
+	let r = n();
+	if (!r) throw Error(`${t} should define "${e}", and did not`);
+	return r;
+}
+function C(e) {
+	return new Promise((t, n) => {
+		let r = document.createElement("script");
+		r.src = e, r.onload = () => t(), r.onerror = () => n(/* @__PURE__ */ Error(`${e} could not be loaded`)), document.head.append(r);
+	});
+}
+// src/denoise.ts
+async function w(e, t) {
+	let n = await x(e);
+	return new T(n, await n.InferenceSession.create(t));
+}
+var T = class {
+	#e;
+	#t;
+	#n = {};
+	constructor(e, t) {
+		let { inputNames: n, outputNames: r } = t;
+		if (n.length !== r.length) throw Error(`the denoiser should give back every state: it takes ${n.join(", ")} and gives ${r.join(", ")}`);
+		this.#e = e, this.#t = t, this.reset();
+	}
+	async denoise(e) {
+		let { inputNames: t, outputNames: n } = this.#t, r = new this.#e.Tensor("float32", e, [1, e.length]), i = await this.#t.run({
+			[t[0]]: r,
+			...this.#n
+		});
+		for (let [e, r] of t.entries()) e > 0 && (this.#n[r] = i[n[e]]);
+		let a = i[n[0]]?.data;
+		if (!(a instanceof Float32Array) || a.length !== 512) throw Error("the denoiser should give back 512 samples");
+		return a;
+	}
+	reset() {
+		let { inputNames: e, inputMetadata: t } = this.#t, n = e.slice(1).map((e, n) => {
+			let r = (t[n + 1]?.shape ?? []).map((e) => typeof e == "number" && e > 0 ? e : 1), i = r.reduce((e, t) => e * t, 1);
+			return [e, new this.#e.Tensor("float32", new Float32Array(i), r)];
+		});
+		this.#n = Object.fromEntries(n);
+	}
+	close() {
+		this.#t.release();
+	}
+};
+// src/pcm.ts
+function re(e) {
+	let t = /* @__PURE__ */ new DataView(/* @__PURE__ */ new ArrayBuffer(2 * e.length));
+	return e.forEach((e, n) => {
+		let r = Math.max(-1, Math.min(1, e));
+		t.setInt16(2 * n, Math.round(r < 0 ? r * 32768 : r * 32767), !0);
+	}), t.buffer;
+}
+var ie = class {
+	#e = null;
+	decode(e) {
+		let t = new Uint8Array(e);
+		this.#e !== null && (t = Uint8Array.of(this.#e, ...t));
+		let n = t.length >> 1;
+		this.#e = t.length % 2 ? t[t.length - 1] : null;
+		let r = new DataView(t.buffer, t.byteOffset);
+		return Float32Array.from({ length: n }, (e, t) => r.getInt16(2 * t, !0) / 32768);
+	}
+	reset() {
+		this.#e = null;
+	}
+};
+function E(e) {
+	return e.length === 0 ? 0 : Math.sqrt(e.reduce((e, t) => e + t * t, 0) / e.length);
+}
+// src/state.ts
+var ae = [
+	"silence",
+	"recognition",
+	"decision",
+	"firstToken",
+	"firstSentence",
+	"firstAudio",
+	"network",
+	"playout"
+], D = {
+	queued: !1,
+	queuePosition: null,
+	latency: {
+		network: null,
+		asr: null,
+		llmFirstToken: null,
+		llmSentence: null,
+		ttsFirstChunk: null
+	},
+	messages: [],
+	streaming: !1,
+	loading: !1,
+	streamState: "idle",
+	currentVoiceName: null,
+	currentVoicePath: null,
+	currentSessionId: null,
+	latestThought: null,
+	latestCaption: null,
+	latestRetrieval: null,
+	micMuted: !1,
+	currentSpeakerId: null,
+	connection: "connecting",
+	retryAt: null,
+	clockOffset: null,
+	roundTrip: null,
+	detector: "none",
+	denoising: !1,
+	inputLevel: 0,
+	userSpeech: "none",
+	playback: "idle",
+	emotion: null,
+	traces: [],
+	decisions: [],
+	thoughts: [],
+	captions: [],
+	retrievals: [],
+	tools: [],
+	problems: [],
+	uploading: !1,
+	devices: [],
+	settings: {
+		inputDevice: "",
+		outputDevice: "",
+		voice: "",
+		speed: 1,
+		volume: 1
+	}
+};
+function O(e, t) {
+	return [...e.slice(-99), t];
+}
+function oe(e, t) {
+	let n = e.map((e) => t === "total" ? e.total : e.stages[t]).filter((e) => e !== null).sort((e, t) => e - t);
+	if (n.length === 0) return null;
+	let r = (e) => n[Math.ceil(e * n.length) - 1];
+	return {
+		p50: r(.5),
+		p95: r(.95),
+		count: n.length
+	};
+}
+function se(e) {
+	return {
+		silence: e.silence_ms ?? null,
+		recognition: e.asr_latency_ms,
+		decision: null,
+		firstToken: e.llm_first_token_ms,
+		firstSentence: Math.max(0, e.llm_sentence_ms - e.llm_first_token_ms),
+		firstAudio: e.tts_first_chunk_ms,
+		network: null,
+		playout: null
+	};
+}
+// src/transcript.ts
+var ce = class {
+	#e;
+	#t = [];
+	#n = 1;
+	#r = 1;
+	constructor(e) {
+		this.#e = e;
+	}
+	get messages() {
+		return this.#t;
+	}
+	user(e, t, n) {
+		let r = {
+			content: e,
+			final: n,
+			heardChars: e.length
+		};
+		if (this.#o("user", t, r)) return;
+		let i = this.#i("user", t, r), a = this.#a("assistant", t);
+		this.#l(i, a < 0 ? this.#t.length : a);
+	}
+	assistant(e, t, n) {
+		let r = this.#a("assistant", t);
+		if (r < 0) {
+			this.cutOff(t);
+			let r = this.#i("assistant", t, {
+				content: e,
+				final: n
+			});
+			return this.#l(r, this.#t.length);
+		}
+		let i = Math.min(this.#t[r].heardChars, e.length);
+		this.#s(r, {
+			content: e,
+			final: n,
+			heardChars: i
+		});
+	}
+	info(e, t, n) {
+		let r = this.#i("info", 0, {
+			content: e,
+			kind: t,
+			final: !0,
+			...n && { tool: n }
+		}), i = this.#t.at(-1), a = n && i?.role === "assistant" && !i.final ? 1 : 0;
+		this.#l(r, this.#t.length - a);
+	}
+	heard(e, t) {
+		let n = this.#a("assistant", e), r = this.#t[n];
+		if (!r) return;
+		let i = Math.max(r.heardChars, k(r.content, t));
+		this.#c(n, {
+			...r,
+			heardChars: i
+		});
+	}
+	goesOn(e) {
+		let t = this.#a("assistant", e), n = this.#t[t];
+		if (!n?.interrupted) return;
+		let { interrupted: r, ...i } = n;
+		this.#c(t, i);
+	}
+	cutOff(e) {
+		this.#t = this.#t.map((t) => {
+			let { id: n, role: r, turnId: i, content: a, heardChars: o } = t;
+			return n >= this.#r && r === "assistant" && i < e && o < a.length ? {
+				...t,
+				interrupted: !0
+			} : t;
+		});
+	}
+	dismiss() {
+		let e = this.#t.findLastIndex(({ role: e }) => e === "user"), t = this.#t[e];
+		t && !t.final && t.id >= this.#r && (this.#t = this.#t.filter((e) => e !== t));
+	}
+	refine(e) {
+		let t = ({ id: e, role: t }) => t === "user" && e >= this.#r, n = this.#t.findLast(t), r = {
+			content: e,
+			heardChars: e.length
+		};
+		if (!n) return this.#l(this.#i("user", 0, r), this.#t.length);
+		this.#t = this.#t.filter((e) => e === n || !t(e)).map((e) => e === n ? {
+			...e,
+			...r
+		} : e);
+	}
+	newSession() {
+		this.cutOff(Infinity), this.#t = this.#t.map((e) => e.final ? e : {
+			...e,
+			final: !0
+		}), this.#r = this.#n;
+	}
+	clear() {
+		this.#t = [];
+	}
+	#i(e, t, n) {
+		let r = this.#e();
+		return {
+			id: this.#n++,
+			role: e,
+			turnId: t,
+			content: "",
+			final: !1,
+			heardChars: 0,
+			at: r,
+			...n
+		};
+	}
+	#a(e, t) {
+		return this.#t.findLastIndex((n) => n.role === e && n.turnId === t && n.id >= this.#r);
+	}
+	#o(e, t, n) {
+		let r = this.#a(e, t);
+		return r >= 0 && this.#s(r, n), r >= 0;
+	}
+	#s(e, t) {
+		this.#c(e, {
+			...this.#t[e],
+			...t
+		});
+	}
+	#c(e, t) {
+		this.#t = this.#t.with(e, t);
+	}
+	#l(e, t) {
+		this.#t = this.#t.toSpliced(t, 0, e);
+	}
+};
+function k(e, t) {
+	if (t >= e.length) return e.length;
+	let n = 0;
+	for (let r = t; r > 0 && n < e.length; r--) n += e.codePointAt(n) > 65535 ? 2 : 1;
+	return n;
+}
+// src/waterfall.ts
+var A = class {
+	#e = null;
+	#t = /* @__PURE__ */ new Map();
+	voiced(e) {
+		this.#e = e;
+	}
+	transcribed(e) {
+		this.#t.clear();
+		let t = this.#e;
+		this.#t.set(e, {
+			speechEnded: t,
+			arrived: null,
+			audible: null,
+			report: null
+		}), this.#e = null;
+	}
+	arrived(e, t) {
+		let n = this.#t.get(e);
+		n && (n.arrived ??= t);
+	}
+	audible(e, t, n) {
+		let r = this.#t.get(e);
+		return !r || r.audible !== null ? null : (r.audible = t, j(e, r, n));
+	}
+	reported(e, t) {
+		let n = e.turn_id ?? [...this.#t.keys()].at(-1), r = n === void 0 ? void 0 : this.#t.get(n);
+		if (n === void 0) return null;
+		let i = r ?? {
+			speechEnded: null,
+			arrived: null,
+			audible: null,
+			report: null
+		};
+		return i.report = e, j(n, i, t);
+	}
+	reset() {
+		this.#t.clear(), this.#e = null;
+	}
+};
+function j(e, t, n) {
+	let { speechEnded: r, arrived: i, audible: a, report: o } = t;
+	if (!o) return null;
+	let s = se(o);
+	if (r === null || i === null || i - r < o.e2e_latency_ms) {
+		let t = o.network_latency_ms, r = o.playout_ms ?? null;
+		return {
+			turnId: e,
+			stages: {
+				...s,
+				network: t
+			},
+			total: r,
+			source: "server",
+			at: n
+		};
+	}
+	let c = i - r - o.e2e_latency_ms, l = a === null ? null : a - i, u = a === null ? null : a - r;
+	return {
+		turnId: e,
+		stages: {
+			...s,
+			network: c,
+			playout: l
+		},
+		total: u,
+		source: "measured",
+		at: n
+	};
+}
+// src/session.ts
+var M = class {
+	playback = null;
+	waterfall = new A();
+	transcript;
+	#e;
+	#t;
+	#n;
+	#r = new ie();
+	#i = /* @__PURE__ */ new Map();
+	#a;
+	#o = null;
+	#s = 0;
+	#c = 0;
+	#l = !1;
+	#u = 0;
+	constructor(e, t, n) {
+		this.#e = e, this.#t = t, this.#n = n, this.transcript = new ce(() => t.wall()), this.#a = n.ttsSampleRate ?? 48e3;
+	}
+	receive(e) {
+		let t = this.#d[e.action];
+		t?.(e), this.#S();
+	}
+	audio(e) {
+		let { chunk_index: t, text_end: n } = this.#o ?? { chunk_index: 0 };
+		this.#o = null;
+		let r = this.#r.decode(e);
+		this.playback && r.length !== 0 && (this.#c = this.#s, this.#i.set(t, {
+			turnId: this.#c,
+			textEnd: n
+		}), this.waterfall.arrived(this.#c, this.#t.now()), this.playback.play(t, r, this.#a));
+	}
+	lost() {
+		this.playback?.abandon(), this.#i.clear(), this.#o = null, this.#c = this.#s = this.#u = 0, this.#l = !1, this.waterfall.reset(), this.transcript.newSession(), this.turn("idle"), this.#S();
+	}
+	turn(e) {
+		this.#e.set({ streamState: e });
+	}
+	info(e, t) {
+		this.transcript.info(e, t), this.#S();
+	}
+	problem(e, t) {
+		let n = {
+			code: e,
+			message: t,
+			at: this.#t.wall()
+		};
+		this.#e.set({ problems: O(this.#e.value.problems, n) });
+	}
+	clear() {
+		this.transcript.clear(), this.#S();
+	}
+	changed(e) {
+		this.#e.set({ playback: e }), e === "playing" && this.#e.value.userSpeech !== "confirmed" && this.turn("speaking");
+	}
+	began(e, t) {
+		let n = this.#i.get(e)?.turnId;
+		n !== void 0 && (this.#l = !1, this.transcript.goesOn(n), this.#b(this.waterfall.audible(n, t, this.#t.wall())), this.#S());
+	}
+	played(e, t) {
+		let n = this.#i.get(e);
+		if (!n) return;
+		this.#i.delete(e);
+		let r = this.#x(t);
+		this.#n.send({
+			action: "tts_chunk_played",
+			chunk_index: e,
+			timestamp: r
+		}), n.textEnd !== void 0 && this.transcript.heard(n.turnId, n.textEnd), this.#S();
+	}
+	finished(e) {
+		this.#n.send({
+			action: "tts_playback_finished",
+			timestamp: this.#x(e)
+		}), this.transcript.heard(this.#c, Infinity), this.#c = 0, this.#e.value.streamState === "speaking" && this.turn("idle"), this.#S();
+	}
+	samples(e, t) {
+		this.#n.sounds(e, t);
+	}
+	#d = {
+		session_info: ({ data: e }) => this.#f(e),
+		queue_status: ({ position: e }) => this.#p(e),
+		queue_granted: () => {
+			this.#e.set({
+				queued: !1,
+				queuePosition: null,
+				loading: !1
+			}), this.transcript.info("It's your turn!", "queue");
+		},
+		update_asr: ({ data: e }) => {
+			this.transcript.user(e.text, e.turn_id, !1), this.turn("listening");
+		},
+		finish_asr: ({ data: e }) => {
+			this.transcript.user(e.text, e.turn_id, !0), this.waterfall.transcribed(e.turn_id), this.#l = !0, this.turn("processing");
+		},
+		invalid_asr_result: () => this.#g(),
+		refine_transcription: ({ data: e }) => {
+			this.#n.simGen && this.transcript.refine(e.text);
+		},
+		update_resp: ({ data: e }) => {
+			this.#s = e.turn_id, this.transcript.assistant(e.text, e.turn_id, !1);
+		},
+		finish_resp: ({ data: e }) => this.#m(e.text, e.turn_id),
+		start_tts: () => {
+			this.#r.reset(), this.playback?.begin();
+		},
+		tts_chunk_meta: ({ data: e }) => {
+			this.#o = e;
+		},
+		tts_finished: () => this.playback?.end(),
+		stop_tts: () => this.#h(),
+		pause_tts: () => {
+			this.playback?.pause(), this.turn("listening");
+		},
+		resume_tts: () => {
+			this.transcript.dismiss(), this.playback?.resume(), this.#g();
+		},
+		voice_changed: ({ data: { name: e } }) => {
+			let t = {
+				...this.#e.value.settings,
+				voice: e
+			};
+			this.#e.set({
+				currentVoiceName: e,
+				settings: t
+			});
+		},
+		emotion_changed: ({ data: e }) => this.#e.set({ emotion: e }),
+		tool_called: ({ data: e }) => this.#_(e),
+		retrieval_updated: ({ data: { text: e } }) => this.#e.set({
+			latestRetrieval: e,
+			retrievals: this.#v(this.#e.value.retrievals, e)
+		}),
+		thought_updated: ({ data: { text: e } }) => this.#e.set({
+			latestThought: e,
+			thoughts: this.#v(this.#e.value.thoughts, e)
+		}),
+		caption_updated: ({ data: { text: e } }) => this.#e.set({
+			latestCaption: e,
+			captions: this.#v(this.#e.value.captions, e)
+		}),
+		speaker_updated: ({ data: e }) => this.#e.set({ currentSpeakerId: e.speaker_id }),
+		latency_metrics: ({ data: e }) => this.#y(e),
+		decision: ({ data: e }) => {
+			let t = {
+				...e,
+				at: this.#t.wall()
+			};
+			this.#e.set({ decisions: O(this.#e.value.decisions, t) });
+		},
+		error: ({ data: e }) => {
+			this.transcript.info(`Error: ${e}`, "error"), this.problem("server", e);
+		}
+	};
+	#f(e) {
+		this.#a = e.sample_rate_out ?? this.#n.ttsSampleRate ?? 48e3;
+		let { loading: t, queued: n } = this.#e.value;
+		this.#e.set({
+			currentSessionId: e.session_id,
+			queued: !1,
+			queuePosition: null,
+			loading: !n && t
+		}), this.#n.admitted();
+	}
+	#p(e) {
+		e !== this.#e.value.queuePosition && this.transcript.info(`Position ${e} in the queue.`, "queue"), this.#e.set({
+			queued: !0,
+			queuePosition: e,
+			loading: !0
+		});
+	}
+	#m(e, t) {
+		this.transcript.assistant(e, t, !0), this.#l = !1, this.playback || this.turn("idle");
+	}
+	#h() {
+		this.#r.reset(), this.playback?.stop(), this.#c && this.transcript.cutOff(this.#c + 1), this.#c = 0, this.#e.value.streamState === "speaking" && this.turn("processing");
+	}
+	#g() {
+		let e = this.playback?.active && !this.playback.paused;
+		this.turn(e ? "speaking" : this.#l ? "processing" : "idle");
+	}
+	#_({ name: e, args: t }) {
+		let n = `Tool call -> ${[e, Object.entries(t).map(([e, t]) => `${e}=${N(t)}`).join(", ")].join(" ").trim()}`;
+		this.transcript.info(n, "tool", {
+			name: e,
+			args: t
+		});
+		let r = {
+			text: n,
+			name: e,
+			args: t,
+			at: this.#t.wall()
+		};
+		this.#e.set({ tools: O(this.#e.value.tools, r) });
+	}
+	#v(e, t) {
+		return !t || e.at(-1)?.text === t ? e : O(e, {
+			text: t,
+			at: this.#t.wall()
+		});
+	}
+	#y(e) {
+		let t = {
+			network: e.network_latency_ms,
+			asr: e.asr_latency_ms,
+			llmFirstToken: e.llm_first_token_ms,
+			llmSentence: e.llm_sentence_ms,
+			ttsFirstChunk: e.tts_first_chunk_ms
+		};
+		this.#e.set({ latency: t }), this.#b(this.waterfall.reported(e, this.#t.wall()));
+	}
+	#b(e) {
+		if (!e) return;
+		let { traces: t } = this.#e.value, n = e.turnId === this.#u ? t.slice(0, -1) : t;
+		this.#u = e.turnId, this.#e.set({ traces: O(n, e) });
+	}
+	#x(e) {
+		return Math.round(this.#t.wall() + e - this.#t.now());
+	}
+	#S() {
+		this.#e.set({ messages: this.transcript.messages });
+	}
+};
+function N(e) {
+	return typeof e == "string" ? e : JSON.stringify(e);
+}
+var P = {
+	above: 9,
+	floor: -55,
+	candidateFrames: 1,
+	startFrames: 4
+}, F = {
+	above: 14,
+	floor: -42,
+	candidateFrames: 2,
+	startFrames: 8
+}, I = .3, L = .06, R = -70, z = class {
+	kind = "energy";
+	#e = null;
+	#t = 0;
+	#n = 0;
+	#r = !1;
+	#i = !1;
+	async accept(e, t) {
+		let n = Math.max(R, 20 * Math.log10(E(e))), r = t ? F : P, i = n > Math.max(r.floor, this.#a(n) + r.above);
+		return {
+			events: this.#o(i, r),
+			voiced: i
+		};
+	}
+	reset() {
+		this.#t = this.#n = 0, this.#r = this.#i = !1;
+	}
+	close() {}
+	#a(e) {
+		let t = this.#e ?? e, n = t + I * (e - t);
+		return this.#e = e < t ? n : Math.min(e, t + L), t;
+	}
+	#o(e, t) {
+		if (this.#n = e ? 0 : this.#n + 1, e ? this.#t += 1 : this.#r || (this.#t = 0), this.#n * b >= 200 && this.#r) return this.#s();
+		let n = [];
+		return !this.#r && this.#t >= t.candidateFrames && n.push("candidate"), this.#r ||= n.length > 0, this.#r && !this.#i && this.#t >= t.startFrames && (this.#i = !0, n.push("start")), n;
+	}
+	#s() {
+		let e = this.#i ? "end" : "misfire";
+		return this.reset(), [e];
+	}
+}, B = "silero_vad_v5.onnx", V = 64, H = [
+	2,
+	1,
+	128
+], U = {
+	positiveSpeechThreshold: .5,
+	negativeSpeechThreshold: .35,
+	redemptionMs: 200,
+	preSpeechPadMs: 0,
+	minSpeechMs: 3 * b,
+	submitUserSpeechOnPause: !1
+}, W = {
+	...U,
+	positiveSpeechThreshold: .8,
+	negativeSpeechThreshold: .5,
+	minSpeechMs: 7 * b
+}, G = {
+	SPEECH_START: "candidate",
+	SPEECH_REAL_START: "start",
+	SPEECH_END: "end",
+	VAD_MISFIRE: "misfire"
+}, K = /* @__PURE__ */ new Float32Array();
+async function le(e) {
+	let t = await x(e), n = await ne(e);
+	return new de(new ue(t, await t.InferenceSession.create(`${e}${B}`)), n);
+}
+var ue = class {
+	#e;
+	#t;
+	#n = new Float32Array(V + 512);
+	#r = /* @__PURE__ */ new Float32Array(256);
+	constructor(e, t) {
+		this.#e = e, this.#t = t;
+	}
+	async probability(t) {
+		let { Tensor: n } = this.#e;
+		this.#n.copyWithin(0, 512), this.#n.set(t, V);
+		let { output: r, stateN: i } = await this.#t.run({
+			input: new n("float32", this.#n, [1, this.#n.length]),
+			state: new n("float32", this.#r, H),
+			sr: new n("int64", BigInt64Array.of(BigInt(e)), [])
+		});
+		return this.#r = i?.data, (r?.data)[0];
+	}
+	reset() {
+		this.#n.fill(0), this.#r = /* @__PURE__ */ new Float32Array(256);
+	}
+	close() {
+		this.#t.release();
+	}
+}, de = class {
+	kind = "silero";
+	#e;
+	#t;
+	#n = K;
+	#r = 0;
+	#i = !1;
+	#a = !1;
+	constructor(e, t) {
+		this.#e = e, this.#t = new t.FrameProcessor(() => this.#o(), () => e.reset(), U, b), this.#t.resume();
+	}
+	async accept(e, t) {
+		this.#s(t), this.#n = e;
+		let n = [];
+		return await this.#t.process(K, ({ msg: e }) => {
+			let t = G[e];
+			t && n.push(this.#c(t));
+		}), {
+			events: n,
+			voiced: this.#r >= U.positiveSpeechThreshold
+		};
+	}
+	reset() {
+		this.#i = !1, this.#t.reset();
+	}
+	close() {
+		this.#e.close();
+	}
+	async #o() {
+		return this.#r = await this.#e.probability(this.#n), {
+			isSpeech: this.#r,
+			notSpeech: 1 - this.#r
+		};
+	}
+	#s(e) {
+		e === this.#a || this.#t.speaking || (this.#a = e, this.#t.setOptions(e ? W : U));
+	}
+	#c(e) {
+		let t = e === "end" && !this.#i ? "misfire" : e;
+		return this.#i = e === "start" || e !== "candidate" && this.#i, t;
+	}
+}, fe = 3, pe = 30, me = class {
+	#e;
+	#t;
+	#n;
+	#r = new te();
+	#i;
+	#a;
+	#o = Promise.resolve();
+	#s = 0;
+	#c = 0;
+	#l = !1;
+	#u = [];
+	constructor(e, t, n, r, i) {
+		this.#i = e, this.#a = t, this.#e = n, this.#t = r, this.#n = i;
+	}
+	push(e, t) {
+		for (let n of this.#r.push(e, t)) this.#l || this.#d(n);
+	}
+	mute(e) {
+		this.#l = e, this.reset(), this.#n.level(0);
+	}
+	reset() {
+		this.#c += 1, this.#r.reset(), this.#u = [], this.#f(async () => {
+			this.#i?.reset(), this.#a?.reset();
+		});
+	}
+	settled() {
+		return this.#o;
+	}
+	#d(e) {
+		if (this.#n.frame(e), this.#p(e), !this.#i || this.#s >= pe) return;
+		let t = this.#c, n = this.#e.now();
+		this.#s += 1, this.#f(async () => {
+			--this.#s, t === this.#c && await this.#m(e, n, t);
+		});
+	}
+	#f(e) {
+		this.#o = this.#o.then(e);
+	}
+	#p(e) {
+		this.#u.push(E(e)), this.#u.length < fe || (this.#n.level(Math.max(...this.#u)), this.#u = []);
+	}
+	async #m(e, t, n) {
+		let r = await this.#h(e), { events: i, voiced: a } = await this.#g(r);
+		if (n === this.#c) {
+			a && this.#n.voiced(t);
+			for (let e of i) this.#n.detected(e);
+		}
+	}
+	async #h(e) {
+		try {
+			return await this.#a?.denoise(e) ?? e;
+		} catch (t) {
+			return this.#a = null, this.#n.failed("denoiser", t), e;
+		}
+	}
+	async #g(e) {
+		let t = this.#i ?? new z();
+		try {
+			return await t.accept(e, this.#t());
+		} catch (e) {
+			return this.#i = new z(), this.#n.failed("detector", e), {
+				events: ["misfire"],
+				voiced: !1
+			};
+		}
+	}
+}, he = .2, ge = .02, _e = .1, q = -1, ve = class {
+	#e;
+	#t;
+	#n;
+	#r = [];
+	#i = /* @__PURE__ */ new Map();
+	#a = null;
+	#o = 0;
+	#s = 0;
+	#c = !1;
+	#l = 0;
+	#u = !1;
+	#d = !1;
+	#f = "idle";
+	constructor(e, t, n) {
+		this.#e = e, this.#t = t, this.#n = n, e.onevent = (e) => this.#m(e);
+	}
+	begin() {
+		this.#o += 1, this.#s = 0, this.#c = !1, this.#l = 0, this.#a = null;
+	}
+	play(e, t, n) {
+		n !== this.#e.rate && (this.#a ??= new _(n, this.#e.rate), t = this.#a.push(t)), this.#p(e, t);
+	}
+	end() {
+		let e = this.#a?.flush();
+		e?.length && this.#p(q, e), this.#c = !0, this.#_();
+	}
+	stop() {
+		this.begin(), this.#u = !1, this.#i.clear(), this.#e.send({ type: "stop" }), this.unduck(), this.#y();
+	}
+	pause() {
+		this.#u || (this.#u = !0, this.#e.send({ type: "pause" }), this.#y());
+	}
+	resume() {
+		this.#u && this.#e.send({ type: "resume" }), this.#u = !1, this.unduck(), this.#y();
+	}
+	get paused() {
+		return this.#u;
+	}
+	get active() {
+		return this.#s > 0;
+	}
+	duck() {
+		this.#d || (this.#d = !0, this.#e.send({
+			type: "gain",
+			value: he,
+			seconds: ge
+		}), this.#y());
+	}
+	unduck() {
+		this.#d && (this.#d = !1, this.#e.send({
+			type: "gain",
+			value: 1,
+			seconds: _e
+		}), this.#y());
+	}
+	abandon() {
+		for (let e of this.#r.splice(0)) e();
+		this.stop();
+	}
+	setVolume(e) {
+		this.#e.setVolume(e);
+	}
+	setDevice(e) {
+		return this.#e.setDevice(e);
+	}
+	wake() {
+		this.#e.wake();
+	}
+	close() {
+		this.abandon(), this.#e.onevent = () => {}, this.#e.close();
+	}
+	#p(e, t) {
+		this.#s += 1, this.#i.set(e, t), this.#e.send({
+			type: "play",
+			samples: t,
+			index: e,
+			reply: this.#o
+		});
+	}
+	#m(e) {
+		e.type === "began" ? this.#h(e.index, e.reply, e.time) : e.type === "played" && this.#g(e.index, e.reply, e.time);
+	}
+	#h(e, t, n) {
+		let r = this.#i.get(e);
+		this.#i.delete(e), t === this.#o && e !== q && this.#v(n, (n) => {
+			t === this.#o && (this.#y(), this.#n.began(e, n), r && this.#n.samples(r, this.#e.rate));
+		});
+	}
+	#g(e, t, n) {
+		e !== q && this.#v(n, (t) => this.#n.played(e, t)), t === this.#o && (--this.#s, this.#l = n, this.#_());
+	}
+	#_() {
+		let e = this.#o;
+		!this.#c || this.#s > 0 || this.#v(this.#l, (t) => {
+			e === this.#o && (this.begin(), this.#y(), this.#n.finished(t));
+		});
+	}
+	#v(e, t) {
+		let n = e === 0 ? this.#t.now() : this.#e.audibleAt(e), r = this.#t.after(Math.max(0, n - this.#t.now()), () => {
+			this.#r.splice(this.#r.indexOf(r), 1), t(n);
+		});
+		this.#r.push(r);
+	}
+	#y() {
+		let e = this.#s > 0 || this.#l > 0 && !this.#u, t = this.#d ? "ducked" : "playing", n = this.#u ? "paused" : e ? t : "idle";
+		n !== this.#f && (this.#f = n, this.#n.changed(n));
+	}
+}, ye = class e {
+	playback;
+	ear;
+	#e;
+	#t;
+	#n = null;
+	#r = !1;
+	constructor(e, t, n, r) {
+		this.#e = e, this.playback = t, this.ear = n, this.#t = r;
+	}
+	static async open(t, n, r, i, a, o) {
+		let s = await t.openOutput(i.outputDevice);
+		s.setVolume(i.volume);
+		let c = new ve(s, n, o);
+		try {
+			let { detector: o, denoiser: s } = await r, l = new me(o, s, n, () => c.active, a);
+			l.reset();
+			let u = new e(t, c, l, a);
+			return await u.listen(i.inputDevice), u;
+		} catch (e) {
+			throw c.close(), e;
+		}
+	}
+	async listen(e) {
+		let t = await this.#e.openMicrophone(e, {
+			samples: (e, n) => {
+				this.#n === t && this.ear.push(e, n);
+			},
+			ended: () => void this.#i()
+		});
+		if (this.#r) return t.close();
+		this.#n?.close(), this.#n = t, this.ear.reset();
+	}
+	wake() {
+		this.playback.wake(), this.#n?.wake();
+	}
+	close() {
+		this.#r = !0, this.#n?.close(), this.#n = null, this.ear.reset(), this.playback.close();
+	}
+	async #i() {
+		try {
+			await this.listen("");
+		} catch (e) {
+			if (!(e instanceof i)) throw e;
+			this.#r || this.#t.silenced(e);
+		}
+	}
+}, be = class {
+	#e;
+	#t = !0;
+	#n = /* @__PURE__ */ new Set();
+	constructor(e) {
+		this.#e = e;
+	}
+	get value() {
+		return this.#e;
+	}
+	set(e) {
+		Object.keys(e).every((t) => Object.is(e[t], this.#e[t])) || (this.#e = Object.freeze({
+			...this.#e,
+			...e
+		}), this.#t && (this.#t = !1, queueMicrotask(() => this.#r())));
+	}
+	subscribe(e) {
+		let t = (t) => e(t);
+		return this.#n.add(t), this.#i(t), () => this.#n.delete(t);
+	}
+	#r() {
+		this.#t = !0;
+		for (let e of [...this.#n]) this.#i(e);
+	}
+	#i(e) {
+		J(() => e(this.#e));
+	}
+};
+function J(e) {
+	try {
+		e();
+	} catch (e) {
+		typeof reportError == "function" ? reportError(e) : console.error(e);
+	}
+}
+// src/transport.ts
+var Y = [
+	0,
+	1e3,
+	2e3,
+	15e3
+], xe = 1e4, Se = 2, Ce = 15e3, X = [
+	250,
+	500,
+	1e3,
+	2e3,
+	4e3,
+	8e3,
+	15e3
+], we = 256e3, Z = 1, Te = class {
+	#e;
+	#t;
+	#n;
+	#r;
+	#i = null;
+	#a = "closed";
+	#o = 0;
+	#s = 0;
+	#c = 0;
+	#l = [];
+	#u = () => {};
+	#d = () => {};
+	constructor(e, t, n, r = Math.random) {
+		this.#e = e, this.#t = t, this.#n = n, this.#r = r;
+	}
+	open() {
+		this.#h(), this.#g("connecting");
+		let e = this.#e();
+		this.#i = e, e.binaryType = "arraybuffer", e.onopen = () => this.#f(), e.onmessage = ({ data: e }) => this.#p(e), e.onclose = () => this.#m(), this.#d = this.#t.after(Ce, () => this.#m());
+	}
+	hurry() {
+		this.#a === "waiting" && this.open();
+	}
+	settled() {
+		this.#o = 0;
+	}
+	close() {
+		this.#h(), this.#g("closed");
+	}
+	send(e) {
+		return this.#i?.readyState === Z && (this.#i.send(JSON.stringify(e)), !0);
+	}
+	sendAudio(e) {
+		let t = this.#i;
+		return t?.readyState !== Z || t.bufferedAmount > we ? !1 : (t.send(e), !0);
+	}
+	#f() {
+		this.#d(), this.#s = 0, this.#c = 0, this.#l = [], this.#g("open"), this.#_();
+	}
+	#p(e) {
+		if (this.#c = 0, e instanceof ArrayBuffer) return this.#n.audio(e);
+		let t = Ee(e);
+		t?.action === "pong" ? this.#b(t) : t && this.#n.message(t);
+	}
+	#m() {
+		this.#h();
+		let e = X[Math.min(this.#o, X.length - 1)] * (.75 + this.#r() / 2);
+		this.#o += 1, this.#d = this.#t.after(e, () => this.open()), this.#g("waiting", this.#t.wall() + e);
+	}
+	#h() {
+		this.#u(), this.#d();
+		let e = this.#i;
+		this.#i = null, e && (e.onopen = e.onmessage = e.onclose = null, e.close());
+	}
+	#g(e, t = null) {
+		this.#a = e, this.#n.connection(e, t);
+	}
+	#_() {
+		let e = Y[Math.min(this.#s, Y.length - 1)];
+		this.#u = this.#t.after(e, () => this.#v());
+	}
+	#v() {
+		this.#s += 1, this.send({
+			action: "ping",
+			timestamp: this.#t.wall()
+		}), this.#d(), this.#d = this.#t.after(xe, () => this.#y()), this.#_();
+	}
+	#y() {
+		this.#c += 1, this.#c >= Se && this.#m();
+	}
+	#b({ client_timestamp: e, server_recv_timestamp: t }) {
+		this.#d();
+		let n = this.#t.wall();
+		this.#l = [...this.#l.slice(-4), t - (e + n) / 2], this.#n.clock(De(this.#l), n - e), this.send({
+			action: "clock_sync",
+			client_send_ts: e / 1e3,
+			server_recv_ts: t / 1e3,
+			client_recv_ts: n / 1e3
+		});
+	}
+};
+function Ee(e) {
+	if (typeof e != "string") return null;
+	try {
+		let t = JSON.parse(e);
+		return typeof t == "object" && t && "action" in t ? t : null;
+	} catch (e) {
+		if (e instanceof SyntaxError) return null;
+		throw e;
+	}
+}
+function De(e) {
+	let t = [...e].sort((e, t) => e - t);
+	return t[t.length >> 1];
+}
+// src/conversation.ts
+function Oe(e, t, n) {
+	let r = t ?? {}, i = new URL(e ?? "ws", globalThis.location?.href);
+	return i.protocol = i.protocol.replace(/^http/, "ws"), new je(i, r, n ?? Q(r.workletUrl));
+}
+function Q(e) {
+	return {
+		clock: p,
+		audio: a(p, e),
+		connect: (e) => new WebSocket(e),
+		post: (e, t) => fetch(e, {
+			method: "POST",
+			body: t
+		}),
+		loadDetector: le,
+		loadDenoiser: w,
+		watch: ke
+	};
+}
+function ke(e) {
+	let t = () => {
+		document.visibilityState === "visible" && e.visible();
+	};
+	return addEventListener("online", e.online), document.addEventListener("visibilitychange", t), navigator.mediaDevices?.addEventListener("devicechange", e.devicesChanged), () => {
+		removeEventListener("online", e.online), document.removeEventListener("visibilitychange", t), navigator.mediaDevices?.removeEventListener("devicechange", e.devicesChanged);
+	};
+}
+var Ae = 1e3, je = class {
+	#e;
+	#t;
+	#n;
+	#r;
+	#i;
+	#a;
+	#o;
+	#s = /* @__PURE__ */ new Set();
+	#c = null;
+	#l = null;
+	#u = 0;
+	#d = !1;
+	#f = !1;
+	#p = () => {};
+	constructor(e, t, n) {
+		this.#e = t, this.#t = n;
+		let r = {
+			...D.settings,
+			...t.settings
+		};
+		this.#n = new be({
+			...D,
+			settings: r
+		}), this.#a = Me(e, t.apiUrl), this.#r = new M(this.#n, n.clock, {
+			simGen: t.simGen ?? !1,
+			pureFrontend: t.pureFrontend ?? !1,
+			ttsSampleRate: t.ttsSampleRate,
+			send: (e) => this.#A(e),
+			admitted: () => this.#D(),
+			sounds: (e, t) => this.#V(e, t)
+		}), this.#i = new Te(() => n.connect(e.href), n.clock, {
+			message: (e) => this.#k(e),
+			audio: (e) => this.#r.audio(e),
+			connection: (e, t) => this.#w(e, t),
+			clock: (e, t) => this.#n.set({
+				clockOffset: e,
+				roundTrip: t
+			})
+		}), this.#o = n.watch({
+			online: () => this.#i.hurry(),
+			visible: () => this.#M(),
+			devicesChanged: () => void this.refreshDevices()
+		}), this.#i.open(), this.refreshDevices();
+	}
+	subscribe(e) {
+		return this.#n.subscribe(e);
+	}
+	get state() {
+		return this.#n.value;
+	}
+	async toggleStreaming() {
+		if (this.state.streaming) return this.#_();
+		!this.state.loading && !this.#f && await this.#m();
+	}
+	restart() {
+		this.#_(), this.#i.open(), this.#r.clear();
+		let { connection: e, clockOffset: t, roundTrip: n, settings: r, devices: i, micMuted: a } = this.state, o = {
+			connection: e,
+			clockOffset: t,
+			roundTrip: n,
+			settings: r,
+			devices: i,
+			micMuted: a
+		};
+		this.#n.set({
+			...D,
+			...o
+		});
+	}
+	clearHistory() {
+		this.#r.clear();
+	}
+	close() {
+		this.#f = !0, this.#_(), this.#o(), this.#i.close(), this.#c?.then(({ detector: e, denoiser: t }) => {
+			e?.close(), t?.close();
+		}), this.#c = null;
+	}
+	async #m() {
+		let e = ++this.#u;
+		this.#n.set({ loading: !0 });
+		try {
+			let t = await this.#h();
+			e === this.#u ? this.#g(t) : t.close();
+		} catch (e) {
+			if (!(e instanceof i)) throw e;
+			this.#C(e);
+		} finally {
+			e === this.#u && this.#n.set({ loading: this.state.queued });
+		}
+	}
+	#h() {
+		this.#c ??= this.#v();
+		let { audio: e, clock: t } = this.#t;
+		return ye.open(e, t, this.#c, this.state.settings, this.#N, this.#r);
+	}
+	#g(e) {
+		this.#l = e, this.#r.playback = e.playback, e.ear.mute(this.state.micMuted), this.#n.set({ streaming: !0 }), this.#O(), this.refreshDevices();
+	}
+	#_() {
+		this.#u += 1, this.#p(), this.state.streaming && this.#A({
+			action: "conversation_end",
+			timestamp: this.#j()
+		}), this.#r.playback = null, this.#l?.close(), this.#l = null, this.#n.set({
+			streaming: !1,
+			loading: this.state.queued,
+			streamState: "idle",
+			userSpeech: "none",
+			inputLevel: 0
+		});
+	}
+	async #v() {
+		let e = await this.#y(), t = await this.#b(e);
+		return this.#n.set({
+			detector: e?.kind ?? "none",
+			denoising: t !== null
+		}), {
+			detector: e,
+			denoiser: t
+		};
+	}
+	async #y() {
+		let { pureFrontend: e, vadAssets: t } = this.#e;
+		if (e) return null;
+		if (!t) return new z();
+		try {
+			return await this.#t.loadDetector(t);
+		} catch (e) {
+			return this.#x("detector", e), new z();
+		}
+	}
+	async #b(e) {
+		let { vadAssets: t, denoiser: n } = this.#e;
+		if (!e || !t || !n) return null;
+		try {
+			return await this.#t.loadDenoiser(t, n);
+		} catch (e) {
+			return this.#x("denoiser", e), null;
+		}
+	}
+	#x(e, t) {
+		console.warn(`xtalk: the ${e} failed`, t), e === "denoiser" ? (this.#n.set({ denoising: !1 }), this.#S("denoiser-failed", "The denoiser does not work; the raw sound is used instead.")) : (this.#n.set({ detector: "energy" }), this.#S("detector-failed", "The speech detector does not work; a simpler one is used."));
+	}
+	#S(e, t) {
+		this.#r.info(t, "notice"), this.#r.problem(e, t);
+	}
+	#C(e) {
+		this.#r.info(e.message, "error"), this.#r.problem(e.code, e.message);
+	}
+	#w(e, t) {
+		let n = this.state.connection;
+		this.#n.set({
+			connection: e,
+			retryAt: t
+		}), e !== "open" && (this.#d = !1, e === "waiting" && n !== "waiting" ? this.#T(n === "open") : n === "open" && this.#r.lost());
+	}
+	#T(e) {
+		this.#p(), this.#r.lost(), this.#n.set({
+			queued: !1,
+			queuePosition: null,
+			currentSessionId: null
+		}), e ? this.#E("connection-lost", "The connection was lost. Trying again …") : this.#E("connection-refused", "The server cannot be reached. Trying again …");
+	}
+	#E(e, t) {
+		let { problems: n, messages: r } = this.state;
+		(r.at(-1)?.kind !== "connection" || n.at(-1)?.code !== e) && (this.#r.info(t, "connection"), this.#r.problem(e, t));
+	}
+	#D() {
+		this.#d = !0, this.#i.settled();
+		let { voice: e, speed: t } = this.state.settings;
+		e && this.changeVoice(e), t !== 1 && this.changeTTSSpeed(t), this.state.streaming && this.#O();
+	}
+	#O() {
+		if (!this.#d) return;
+		let e = {
+			pauses_itself: !1,
+			decisions: !0
+		}, t = this.#e.pureFrontend ? { mode: "pure_frontend" } : {};
+		this.#A({
+			action: "conversation_start",
+			timestamp: this.#j(),
+			client: e,
+			...t
+		}), this.#e.pureFrontend && this.#r.turn("listening");
+	}
+	#k(e) {
+		J(() => this.#r.receive(e));
+	}
+	#A(e) {
+		this.#i.send(e);
+	}
+	#j() {
+		return Math.round(this.#t.clock.wall());
+	}
+	#M() {
+		this.#i.hurry(), this.#l?.wake();
+	}
+	#N = {
+		frame: (e) => {
+			this.#d && this.#i.sendAudio(re(e));
+		},
+		level: (e) => this.#n.set({ inputLevel: e }),
+		detected: (e) => this.#P(e),
+		voiced: (e) => this.#r.waterfall.voiced(e),
+		failed: (e, t) => this.#x(e, t),
+		silenced: (e) => {
+			this.#_(), this.#C(e);
+		}
+	};
+	#P(e) {
+		if (!this.#l) return;
+		let { playback: t } = this.#l;
+		this.#p(), e === "candidate" ? (this.#n.set({ userSpeech: "candidate" }), t.active && t.duck()) : e === "misfire" ? (this.#n.set({ userSpeech: "none" }), t.paused || t.unduck()) : e === "start" ? this.#F() : this.#I();
+	}
+	#F() {
+		this.#n.set({ userSpeech: "confirmed" }), this.#R && (this.#A({
+			action: "vad_speech_start",
+			timestamp: this.#j()
+		}), this.#r.turn("listening"));
+	}
+	#I() {
+		this.#n.set({ userSpeech: "none" }), this.#L(), this.#R && (this.#A({
+			action: "vad_speech_end",
+			timestamp: this.#j()
+		}), this.state.streamState === "listening" && this.#r.turn("processing"));
+	}
+	#L() {
+		this.#p = this.#t.clock.after(Ae, () => {
+			let e = this.#l?.playback;
+			e && !e.paused && e.unduck();
+		});
+	}
+	get #R() {
+		return this.#e.marks ?? this.state.detector === "silero";
+	}
+	toggleMicMute() {
+		let e = !this.state.micMuted;
+		this.#n.set({ micMuted: e }), this.#l?.ear.mute(e), e && this.#l && (this.#P("misfire"), this.#A({
+			action: "vad_speech_end",
+			timestamp: this.#j(),
+			reason: "muted"
+		}), this.state.streamState === "listening" && this.#r.turn("idle"));
+	}
+	changeVoice(e) {
+		this.#z({ voice: e }), this.#A({
+			action: "change_voice",
+			voice_name: e,
+			timestamp: this.#j()
+		});
+	}
+	changeTTSSpeed(e) {
+		let t = Math.min(1.5, Math.max(.5, e));
+		this.#z({ speed: t }), this.#A({
+			action: "change_tts_speed",
+			speed: t,
+			timestamp: this.#j()
+		});
+	}
+	changeEmotion(e, t = []) {
+		let n = this.#j(), r = [...t];
+		this.#A({
+			action: "change_emotion",
+			emotion_name: e,
+			emotion_vector: r,
+			timestamp: n
+		});
+	}
+	changeTTSModel(e, t = {}) {
+		let n = this.#j();
+		this.#A({
+			action: "change_tts_model",
+			model_type: e,
+			config: t,
+			timestamp: n
+		});
+	}
+	changeLLMModel(e, t = "", n = "", r = null) {
+		this.#A({
+			action: "change_llm_model",
+			model_name: e,
+			base_url: t,
+			api_key: n,
+			extra_body: r,
+			timestamp: this.#j()
+		});
+	}
+	async selectInput(e) {
+		this.#z({ inputDevice: e });
+		try {
+			await this.#l?.listen(e);
+		} catch (e) {
+			if (!(e instanceof i)) throw e;
+			this.#C(e);
+		}
+	}
+	async selectOutput(e) {
+		this.#z({ outputDevice: e }), await this.#l?.playback.setDevice(e);
+	}
+	async refreshDevices() {
+		let e = await this.#t.audio.devices();
+		this.#f || this.#n.set({ devices: e });
+	}
+	setVolume(e) {
+		let t = Math.min(1, Math.max(0, e));
+		this.#z({ volume: t }), this.#l?.playback.setVolume(t);
+	}
+	#z(e) {
+		this.#n.set({ settings: {
+			...this.state.settings,
+			...e
+		} });
+	}
+	async uploadFile(e) {
+		this.#n.set({ uploading: !0 }), this.#r.turn("processing");
+		try {
+			await this.#B(e);
+		} catch (e) {
+			this.#r.turn("idle");
+			let t = e instanceof $ ? e.message : "The file could not be sent.";
+			throw this.#r.info(t, "error"), this.#r.problem("upload-failed", t), Error(t, { cause: e });
+		} finally {
+			this.#n.set({ uploading: !1 });
+		}
+	}
+	async #B(e) {
+		let t = this.state.currentSessionId;
+		if (!t) throw new $("There is no session to send the file to yet.");
+		let n = new FormData();
+		n.set("session_id", t), n.set("file", Ne(e), e.name);
+		let r = await this.#t.post(new URL("api/upload", this.#a).href, n);
+		if (!r.ok) throw new $(await Pe(r));
+	}
+	onNewAudioOutput(e) {
+		let t = (t, n) => e(t, n);
+		return this.#s.add(t), () => this.#s.delete(t);
+	}
+	#V(e, t) {
+		for (let n of this.#s) J(() => n(e, t));
+	}
+}, $ = class extends Error {};
+function Me(e, t) {
+	if (t !== void 0) return new URL(t, globalThis.location?.href);
+	let n = new URL("./", e);
+	return n.protocol = n.protocol.replace(/^ws/, "http"), n;
+}
+function Ne(e) {
+	return e.type ? e : new Blob([e], { type: "text/plain" });
+}
+async function Pe(e) {
+	let t = await e.json().catch(() => null), n = typeof t == "object" && t && "detail" in t ? t.detail : null;
+	return typeof n == "string" ? n : `The server refused the file (${e.status}).`;
+}
+export { ae as STAGES, Oe as createConversation, oe as quantiles };

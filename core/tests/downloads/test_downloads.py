@@ -6,7 +6,6 @@ import hashlib
 import io
 import json
 import random
-import sys
 import tarfile
 import threading
 import zipfile
@@ -15,13 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from file_server import FileServer, serve
 
 from xtalk.downloads import fetch, locate, models_folder
 from xtalk.errors import ConfigError, DownloadError
 from xtalk.hookspecs import Download
-
-sys.path.insert(0, str(Path(__file__).parent))
-from file_server import FileServer, serve
 
 CONTENT = random.Random(1).randbytes(1_000_000)
 OTHER = random.Random(2).randbytes(1_000_000)

@@ -5,41 +5,19 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any, ClassVar
 
 import anyio
 import anyio.lowlevel
 import pytest
+from judging import checks, sine, suite_of
 
 from xtalk.agent import Agent, TurnRecord
-from xtalk.audio import RATE_IN, AudioFrame, float_to_pcm
+from xtalk.audio import RATE_IN, AudioFrame
 from xtalk.hookspecs import Model
 from xtalk.speech.interfaces import ASR, TTS, VAD, Transcript
 from xtalk.testing.suites import AgentSuite, ASRSuite, Suite, TTSSuite, VADSuite, base
-
-Checks = Callable[[Suite[Any]], None]
-
-
-def sine(seconds: float, rate: int, frequency: float = 300.0) -> bytes:
-    import numpy as np
-
-    return float_to_pcm(0.5 * np.sin(2 * np.pi * frequency * np.arange(int(seconds * rate)) / rate))
-
-
-def suite_of(base: type[Suite[Any]], model_class: type, **attributes: Any) -> Suite[Any]:
-    sound = {"sound": lambda self: sine(1.0, RATE_IN)}
-    suite = type("Suite", (base,), {"model": model_class, **sound, **attributes})()
-    assert isinstance(suite, base)
-    return suite
-
-
-def checks(base: type[Suite[Any]]) -> list[str]:
-    """What runs on a model alone, without an installed plugin."""
-    package = {name for name in vars(Suite) if name.startswith("test_")}
-    own = {name for name in vars(base) if name.startswith("test_")} - package
-    return sorted(own - {"test_no_text_does_harm"})
-
 
 # --- models that keep every promise ---------------------------------------------------------------
 

@@ -9,6 +9,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, ClassVar, Generic, TypeVar
@@ -20,17 +21,34 @@ from xtalk import schema
 from xtalk.calls import close_model, open_model
 from xtalk.hookspecs import Model
 from xtalk.plugins import Plugins
-from xtalk.threads import Guard
+from xtalk.threads import Guard, run_in_thread
 
-__all__ = ["CANCEL_S", "SESSIONS", "Suite", "clones", "is_free", "run_sync", "words"]
+__all__ = [
+    "CANCEL_S",
+    "ODD_TEXTS",
+    "SESSIONS",
+    "Suite",
+    "at_once",
+    "clones",
+    "given_up",
+    "is_free",
+    "letters",
+    "median_s",
+    "run_sync",
+    "shared",
+    "words",
+]
 
 M = TypeVar("M")
+T = TypeVar("T")
 
 PACKAGE = f"{__package__}."  # whose classes are suites, not an author's
 HEAVY = ("numpy", "pydantic_settings", "fastapi", "langchain_core", "onnxruntime")
 SESSIONS = 8
+ODD_TEXTS = ("3.14 & <b>50 %</b> [[x]] {y}", "你好，世界。", "Grüße 👋🏽", "\x00\x01\x1b a", "…—!?")
 LIMIT_S = 60.0
 CANCEL_S = 0.2
+MIDDLE_S = 0.05  # after which a slow model is in the middle of a call
 
 
 class Suite(Generic[M]):
@@ -142,25 +160,84 @@ def _says_why(override: object) -> bool:
     return any(mark.name == "xfail" and mark.kwargs.get("reason") for mark in marks)
 
 
-def clones(count: int) -> Callable[[Callable[..., Coroutine[Any, Any, None]]], Any]:
+Check = Callable[..., Coroutine[Any, Any, None]]
+
+
+def clones(count: int) -> Callable[[Check], Any]:
     """Run an async check on an event loop, with guards over `count` clones as its arguments."""
 
-    def decorate(check: Callable[..., Coroutine[Any, Any, None]]) -> Any:
-        def test(self: Any, arguments: Mapping[str, Any]) -> None:
-            async def run() -> None:
-                with anyio.fail_after(LIMIT_S):
-                    async with self.guards(arguments, count) as guards:
-                        await check(self, *guards)
-                left = asyncio.all_tasks() - {asyncio.current_task()}
-                assert not left, f"tasks left running: {left}"
+    def decorate(check: Check) -> Any:
+        async def run(self: Any, arguments: Mapping[str, Any]) -> None:
+            async with self.guards(arguments, count) as guards:
+                await check(self, *guards)
 
-            asyncio.run(run())
-
-        test.__name__, test.__doc__ = check.__name__, check.__doc__
-        test.__qualname__, test.__module__ = check.__qualname__, check.__module__
-        return test
+        return _on_a_loop(check, run)
 
     return decorate
+
+
+def shared(check: Check) -> Any:
+    """Run an async check on an event loop, with one open model that all sessions would share."""
+
+    async def run(self: Any, arguments: Mapping[str, Any]) -> None:
+        model = await run_in_thread(schema.build, self.model, arguments)
+        await open_model(model)
+        try:
+            await check(self, model)
+        finally:
+            await close_model(model)
+
+    return _on_a_loop(check, run)
+
+
+def _on_a_loop(check: Check, run: Check) -> Any:
+    """A test that fails when the check does, takes too long or leaves a task behind."""
+
+    def test(self: Any, arguments: Mapping[str, Any]) -> None:
+        async def limited() -> None:
+            with anyio.fail_after(LIMIT_S):
+                await run(self, arguments)
+            left = asyncio.all_tasks() - {asyncio.current_task()}
+            assert not left, f"tasks left running: {left}"
+
+        asyncio.run(limited())
+
+    test.__name__, test.__doc__ = check.__name__, check.__doc__
+    test.__qualname__, test.__module__ = check.__qualname__, check.__module__
+    return test
+
+
+async def at_once(asking: Sequence[Callable[[], Coroutine[Any, Any, T]]]) -> list[T]:
+    """What all of them answer, in their order, asked at the same time."""
+    answers: list[Any] = [None] * len(asking)
+
+    async def ask(number: int) -> None:
+        answers[number] = await asking[number]()
+
+    async with anyio.create_task_group() as group:
+        for number in range(len(asking)):
+            group.start_soon(ask, number)
+    return answers
+
+
+async def given_up(call: Callable[[], Coroutine[Any, Any, object]]) -> None:
+    """Cancel a call in its middle; fails when it holds on to its caller, or to the event loop."""
+    began = time.monotonic()
+    async with anyio.create_task_group() as group:
+        group.start_soon(call)
+        await anyio.sleep(MIDDLE_S)
+        group.cancel_scope.cancel()
+    assert time.monotonic() - began < MIDDLE_S + CANCEL_S
+
+
+def median_s(function: Callable[[Any], object], arguments: Sequence[Any]) -> float:
+    """The median time of a blocking call, in seconds."""
+    times = []
+    for argument in arguments:
+        began = time.perf_counter()
+        function(argument)
+        times.append(time.perf_counter() - began)
+    return sorted(times)[len(times) // 2]
 
 
 async def is_free(guard: Guard[Any]) -> None:
@@ -179,3 +256,8 @@ def words(text: str) -> list[str]:
     """The words without case and punctuation, to compare texts."""
     kept = "".join(character if character.isalnum() else " " for character in text.lower())
     return kept.split()
+
+
+def letters(text: str) -> str:
+    """The letters and digits alone, without case: what punctuation must not change."""
+    return "".join(words(text))

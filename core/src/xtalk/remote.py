@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import re
 from collections.abc import (
     AsyncGenerator,
     AsyncIterable,
@@ -47,6 +48,7 @@ __all__ = [
     "blocking",
     "drop",
     "exchange",
+    "explained",
     "http_client",
     "open_socket",
 ]
@@ -359,6 +361,22 @@ def accepted(response: httpx.Response) -> httpx.Response:
     if response.is_success:
         return response
     raise Refusal(response.status_code, retry_after_s=_seconds(response.headers))
+
+
+async def explained(response: httpx.Response, reason: Callable[[Any], object]) -> httpx.Response:
+    """`accepted`, but a Refusal has the service's word for it: what `reason` finds in its JSON.
+
+    Only one plain word is taken: a sentence may hold a key, or what was to be said.
+    """
+    try:
+        return accepted(response)
+    except Refusal as refusal:
+        await response.aread()
+        with suppress(ValueError, LookupError, TypeError, AttributeError):
+            word = reason(response.json())
+            if isinstance(word, str) and re.fullmatch(r"[A-Za-z_.]{1,60}", word):
+                refusal.code = word
+        raise
 
 
 # --- what clones share --------------------------------------------------------------------------

@@ -8,12 +8,13 @@ from contextlib import aclosing
 from typing import Any
 
 import anyio
+import httpx
 import pytest
 from aiohttp import web
 
 from xtalk.audio import AudioFrame
 from xtalk.errors import AudioError, ModelError
-from xtalk.remote import Remote, WarmSocket, accepted, open_socket
+from xtalk.remote import Refusal, Remote, WarmSocket, accepted, explained, open_socket
 from xtalk.speech.remote import RemoteVoice, speakable
 from xtalk.testing.services import FakeService, Fault, ServiceChecks, running
 from xtalk.wav import WavStream
@@ -114,6 +115,25 @@ def test_all_clones_use_one_pool_of_connections() -> None:
     with running(FakeWavService()) as service:
         anyio.run(check, service.port)
         assert service.connections == 1
+
+
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [
+        (b'{"detail": {"status": "voice_not_found"}}', "voice_not_found"),
+        (b'{"detail": {"status": "no voice sk-test-1 was found"}}', ""),
+        (b'{"detail": {"status": 7}}', ""),
+        (b'{"detail": []}', ""),
+        (b"<html>", ""),
+    ],
+)
+def test_a_refusal_has_one_word_of_the_service(body: bytes, code: str) -> None:
+    async def check() -> None:
+        with pytest.raises(Refusal) as refusal:
+            await explained(httpx.Response(404, content=body), lambda it: it["detail"]["status"])
+        assert (refusal.value.status, refusal.value.code) == (404, code)
+
+    anyio.run(check)
 
 
 @pytest.mark.parametrize(

@@ -10,13 +10,14 @@ The keys of each kind were found by running sherpa-onnx 1.13 and 2.0 on files wi
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
 from xtalk.errors import ConfigError
 
-__all__ = ["KEYS", "TYPED_KEYS", "check_model", "read_metadata"]
+__all__ = ["KEYS", "TYPED_KEYS", "check_model", "input_names", "read_metadata"]
 
 _LFR = "vocab_size lfr_window_size lfr_window_shift neg_mean inv_stddev"
 _ZIPFORMER2 = (
@@ -64,6 +65,7 @@ KEYS: Mapping[str, str] = {
     "online paraformer encoder": (
         f"{_LFR} encoder_output_size decoder_num_blocks decoder_kernel_size"
     ),
+    "online lm": "num_layers hidden_size sos_id",
     # speech synthesis
     "vits": "sample_rate n_speakers language comment",
     "matcha": "sample_rate n_speakers use_eos_bos pad_id",
@@ -162,53 +164,84 @@ def read_metadata(path: Path | str) -> dict[str, str] | None:
     Reads the frame of the file and skips the graph, so a model of 1 GB takes as long as one of
     1 KB. ConfigError when the file is not there or is not ONNX.
     """
-    try:
-        with open(path, "rb") as file:
-            if file.read(8)[4:] == b"ORTM":
-                return None
-            file.seek(0)
-            return _metadata_props(file)
-    except OSError as error:
-        raise ConfigError(f"the model file {path} cannot be read: {error.strerror}") from error
-    except _NotProtobuf:
-        raise ConfigError(f"{path} is not an ONNX model, or it is cut short") from None
+    with _model(path) as file:
+        if file.read(8)[4:] == b"ORTM":
+            return None
+        file.seek(0)
+        return _metadata_props(file)
+
+
+def input_names(path: Path | str) -> list[str]:
+    """What the graph of an ONNX file takes, in its order. ConfigError as above."""
+    with _model(path) as file:
+        return _input_names(file)
 
 
 # --- protocol buffers, as far as it takes to walk over a ModelProto (onnx.proto) -----------------
 
-METADATA_PROPS, KEY, VALUE = 14, 1, 2
+# The numbers of the fields: of a model, of its graph, of a graph's input, of an entry.
+GRAPH, METADATA_PROPS = 7, 14
+INPUT = 11
+NAME = 1
+KEY, VALUE = 1, 2
+
 VARINT, FIXED64, LENGTH, FIXED32 = 0, 1, 2, 5
-GRAPH = 7
 
 
 class _NotProtobuf(Exception):
     pass
 
 
+@contextmanager
+def _model(path: Path | str) -> Iterator[BinaryIO]:
+    try:
+        with open(path, "rb") as file:
+            yield file
+    except OSError as error:
+        raise ConfigError(f"the model file {path} cannot be read: {error.strerror}") from error
+    except _NotProtobuf:
+        raise ConfigError(f"{path} is not an ONNX model, or it is cut short") from None
+
+
+def _size(file: BinaryIO) -> int:
+    return os.fstat(file.fileno()).st_size
+
+
 def _metadata_props(file: BinaryIO) -> dict[str, str]:
-    end = os.fstat(file.fileno()).st_size
     metadata = {}
     has_graph = False
-    while file.tell() < end:
-        number, length = _field(file, end)
+    for number, end in _fields(file, _size(file)):
+        has_graph = has_graph or number == GRAPH
         if number == METADATA_PROPS:
-            key, value = _entry(file, file.tell() + length)
-            metadata[key] = value
-        else:
-            has_graph = has_graph or number == GRAPH
-            file.seek(length, os.SEEK_CUR)
+            entry = {n: file.read(e - file.tell()) for n, e in _fields(file, end)}
+            metadata[_text(entry.get(KEY))] = _text(entry.get(VALUE))
     if not has_graph:
         raise _NotProtobuf
     return metadata
 
 
-def _entry(file: BinaryIO, end: int) -> tuple[str, str]:
-    """A StringStringEntryProto."""
-    texts = {KEY: "", VALUE: ""}
+def _input_names(file: BinaryIO) -> list[str]:
+    names = []
+    for number, end in _fields(file, _size(file)):
+        if number == GRAPH:
+            for part, part_end in _fields(file, end):
+                if part == INPUT:
+                    texts = {n: file.read(e - file.tell()) for n, e in _fields(file, part_end)}
+                    names.append(_text(texts.get(NAME)))
+    return names
+
+
+def _text(value: bytes | None) -> str:
+    return (value or b"").decode("utf-8", "replace")
+
+
+def _fields(file: BinaryIO, end: int) -> Iterator[tuple[int, int]]:
+    """The number of each field of a message and where it ends, with the file at its content."""
     while file.tell() < end:
         number, length = _field(file, end)
-        texts[number] = file.read(length).decode("utf-8", "replace")
-    return texts[KEY], texts[VALUE]
+        field_end = file.tell() + length
+        yield number, field_end
+        file.seek(field_end)
 
 
 def _field(file: BinaryIO, end: int) -> tuple[int, int]:

@@ -184,6 +184,7 @@ class ToneModels:
 
     def _lines(self, name: str, lines: Sequence[str]) -> Path:
         path = self.path(name)
+        path.parent.mkdir(exist_ok=True)
         path.write_text("".join(f"{line}\n" for line in lines), "utf-8")
         return path
 
@@ -418,7 +419,7 @@ class ToneModels:
         """The same and a second voice, whose tones are half as high again."""
         return self._vits("vits_two_voices", speakers=2)
 
-    def _vits(self, name: str, speakers: int) -> Path:
+    def _vits(self, name: str, speakers: int, **metadata: object) -> Path:
         graph = Graph()
         x = graph.input("x", INT64, "N", "L")
         length = graph.input("x_length", INT64, "N")
@@ -427,20 +428,151 @@ class ToneModels:
         noise_w = graph.input("noise_scale_w", FLOAT, 1)
         pitch = f32([1.0])
         if speakers > 1:
-            pitch = graph.op("Gather", f32(1.0, 1.5), graph.input("sid", INT64, 1))
+            pitch = graph.op("Gather", f32(PITCHES), graph.input("sid", INT64, 1))
         samples = sing(graph, x, length_scale, pitch)
-        nothing = unused(graph, length, noise, noise_w)
-        samples = graph.op("Add", samples, nothing)
+        samples = graph.op("Add", samples, unused(graph, length, noise, noise_w))
         graph.output("y", graph.op("Reshape", samples, i64([1, 1, -1])), FLOAT, "N", 1, "S")
+        about = {
+            "model_type": "vits",
+            "comment": "tones",
+            "language": "English",
+            "sample_rate": RATE,
+            "add_blank": 0,
+            "n_speakers": speakers,
+            "punctuation": " , . ! ?",
+        }
+        return graph.save(self.path(f"{name}.onnx"), **{**about, **metadata})
+
+    @cached_property
+    def piper(self) -> Path:
+        """A folder as Piper's voices are published; each phoneme is the tone of some word."""
+        return self._voice_folder("vits-piper-tones", self._piper, ["_", "^", "$", *PHONEMES])
+
+    @cached_property
+    def _piper(self) -> Path:
+        return self._vits("piper", speakers=1, comment="piper", voice="en-us", has_espeak=1)
+
+    @cached_property
+    def matcha(self) -> Path:
+        """A folder whose network sings, since its vocoder passes on what it gets."""
+        graph = Graph()
+        x = graph.input("x", INT64, "N", "L")
+        length = graph.input("x_length", INT64, "N")
+        noise = graph.input("noise_scale", FLOAT, 1)
+        samples = sing(graph, x, graph.input("length_scale", FLOAT, 1), f32([1.0]))
+        samples = graph.op("Add", samples, unused(graph, length, noise))
+        graph.output("mel", graph.op("Reshape", samples, i64([1, 1, -1])), FLOAT, "N", 1, "T")
+        network = graph.save(
+            self.path("matcha.onnx"),
+            model_type="matcha-tts",
+            sample_rate=RATE,
+            n_speakers=1,
+            use_eos_bos=0,
+            pad_id=0,
+            jieba=1,
+            has_espeak=0,
+        )
+        return self._voice_folder("matcha-tones", network)
+
+    @cached_property
+    def vocoder(self) -> Path:
+        graph = Graph()
+        mel = graph.input("mel", FLOAT, "N", 1, "T")
+        graph.output("audio", graph.op("Reshape", mel, i64([1, -1])), FLOAT, "N", "S")
+        return graph.save(self.path("vocoder.onnx"), model_type="hifigan", sample_rate=RATE)
+
+    @cached_property
+    def kokoro(self) -> Path:
+        """A folder of two voices; the style of a voice is its pitch."""
+        network = self._styled("kokoro", style_dim="64,1,2")
+        return self._voice_folder("kokoro-tones", network, styles=64)
+
+    @cached_property
+    def kitten(self) -> Path:
+        """A folder of the same two voices."""
+        network = self._styled("kitten", model_type="kitten-tts", style_dim="1,2")
+        return self._voice_folder("kitten-tones", network, styles=1)
+
+    def _styled(self, name: str, **metadata: object) -> Path:
+        graph = Graph()
+        tokens = graph.input("tokens", INT64, 1, "L")
+        style = graph.input("style", FLOAT, 1, 2)
+        length_scale = graph.op("Div", f32([1.0]), graph.input("speed", FLOAT, 1))
+        pitch = graph.op("Gather", style, i64([0]), axis=1)
+        samples = sing(graph, tokens, length_scale, pitch)
+        graph.output("audio", graph.op("Reshape", samples, i64([-1])), FLOAT, "S")
         return graph.save(
             self.path(f"{name}.onnx"),
-            model_type="vits",
-            comment="tones",
-            language="English",
             sample_rate=RATE,
-            add_blank=0,
-            n_speakers=speakers,
-            punctuation=" , . ! ?",
+            n_speakers=len(PITCHES),
+            speaker_names="alto,tenor",
+            has_espeak=0,
+            voice="en-us",
+            **metadata,
+        )
+
+    def _voice_folder(
+        self,
+        name: str,
+        network: Path,
+        symbols: Sequence[str] | None = None,
+        styles: int | None = None,
+    ) -> Path:
+        """A folder with the files of a voice under the names of the published archives."""
+        folder = self.path(name)
+        folder.mkdir(exist_ok=True)
+        (folder / "model.onnx").write_bytes(network.read_bytes())
+        if symbols is None:
+            (folder / "lexicon.txt").write_bytes(self.lexicon.read_bytes())
+        self._token_file(f"{name}/tokens.txt", symbols or VOICE_SYMBOLS)
+        if styles is not None:
+            voices = [np.full((styles, 1, 2), pitch, np.float32) for pitch in PITCHES]
+            (folder / "voices.bin").write_bytes(np.concatenate(voices).tobytes())
+        return folder
+
+    # --- voice activity and noise ---
+
+    @cached_property
+    def vad(self) -> Path:
+        """Of Silero's inputs. Speech is what is loud; its state is how loud it was before."""
+        graph = Graph()
+        samples = graph.input("input", FLOAT, "N", "L")
+        state = graph.input("state", FLOAT, 2, "N", 128)
+        rate = graph.input("sr", INT64)
+        loudness = graph.op("ReduceMean", graph.op("Mul", samples, samples), keepdims=0)
+        loudness = graph.op("Sqrt", loudness)
+        before = graph.op("ReduceMean", state, keepdims=0)
+        level = graph.op("Mul", graph.op("Add", loudness, before), f32(0.5))
+        level = graph.op("Add", level, unused(graph, rate))
+        speech = graph.op("Mul", graph.op("Sub", level, f32(0.01)), f32(2000.0))
+        probability = graph.op("Reshape", graph.op("Sigmoid", speech), i64([1, 1]))
+        graph.output("output", probability, FLOAT, "N", 1)
+        graph.output("stateN", graph.op("Expand", level, i64([2, 1, 128])), FLOAT, 2, "N", 128)
+        return graph.save(self.path("vad.onnx"))
+
+    @cached_property
+    def denoiser(self) -> Path:
+        """GTCRN that holds everything above 3 kHz to be noise, and everything below for speech."""
+        bins = 257
+        kept = np.arange(bins) < round(3000 / (RATE / 2) * bins)
+        graph = Graph()
+        spectrum = graph.input("mix", FLOAT, 1, bins, 1, 2)
+        kept = kept.astype(np.float32).reshape(1, bins, 1, 1)
+        graph.output("enh", graph.op("Mul", spectrum, kept), FLOAT, 1, bins, 1, 2)
+        for cache in ("conv_cache", "tra_cache", "inter_cache"):
+            graph.output(f"{cache}_out", graph.input(cache, FLOAT, 1, 2), FLOAT, 1, 2)
+        return graph.save(
+            self.path("denoiser.onnx"),
+            model_type="gtcrn",
+            sample_rate=RATE,
+            n_fft=512,
+            hop_length=256,
+            window_length=512,
+            window_type="hann_sqrt",
+            version=1,
+            conv_cache_shape="1,2",
+            tra_cache_shape="1,2",
+            inter_cache_shape="1,2",
         )
 
     # --- punctuation and speakers ---
@@ -472,7 +604,8 @@ class ToneModels:
     def bpe_vocab(self) -> Path:
         """Of `online_punctuation`."""
         return self._lines(
-            "bpe.vocab", [f"{piece}\t{-index}" for index, piece in enumerate(PUNCTUATED_PIECES)]
+            "english punctuation/bpe.vocab",
+            [f"{piece}\t{-index}" for index, piece in enumerate(PUNCTUATED_PIECES)],
         )
 
     @cached_property
@@ -497,8 +630,9 @@ class ToneModels:
         nothing = graph.op("ReduceSum", unused(graph, lengths), keepdims=0)
         graph.output("case_logits", graph.op("Add", cases, nothing), FLOAT, "T", 4)
         graph.output("punct_logits", graph.op("Gather", mark, words, axis=0), FLOAT, "T", 4)
+        assert self.bpe_vocab.exists()  # it belongs beside the network
         return graph.save(
-            self.path("online_punctuation.onnx"),
+            self.path("english punctuation/model.onnx"),
             COMMA=1,
             PERIOD=2,
             QUESTION=3,
@@ -544,6 +678,8 @@ SENSE_VOICE_SYMBOLS = [
     *("<|en|>", "<|zh|>", "<|NEUTRAL|>", "<|HAPPY|>", "<|Speech|>", "<|withitn|>", "<|woitn|>"),
 ]
 PARAFORMER_SYMBOLS = ["<blank>", "<s>", "</s>", *WORDS, "<unk>"]
+PITCHES = (1.0, 1.5)  # of the two voices, where there are two
+PHONEMES = " ,.!?abdefhijklmnoprstuvwzæðŋɐɑɒɔəɚɛɜɡɪɹɾʃʊʌʒˈˌːθ"  # of espeak-ng's English, and marks
 VOICE_SYMBOLS = ["_", *(word.upper() for word in WORDS), *" ,.!?"]
 SAID = ("hello", "world", "how", "are", "you")  # what punctuation is tried on
 PUNCTUATED_PIECES = [
@@ -578,8 +714,8 @@ def onsets(graph: Graph, heard: str) -> str:
 
 
 def sing(graph: Graph, symbols: str, length_scale: str, pitch: str | np.ndarray[Any, Any]) -> str:
-    """(1, L) of VOICE_SYMBOLS -> (1, L, samples): a tone a word and a gap; silence for the rest."""
-    frequencies = f32([0.0, *FREQUENCIES, *[0.0] * 5])
+    """(1, L) of symbols -> (1, L, samples): a tone a word and a gap; silence for other symbols."""
+    frequencies = f32([0.0, *FREQUENCIES, *[0.0] * 100])
     scaled = graph.op("Squeeze", graph.op("Mul", length_scale, f32(0.16 * RATE)), i64([0]))
     count = graph.op("Cast", scaled, to=INT64)
     time = graph.op("Cast", graph.op("Range", i64(0), count, i64(1)), to=FLOAT)

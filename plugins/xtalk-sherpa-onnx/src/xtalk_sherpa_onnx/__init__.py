@@ -54,7 +54,76 @@ def xtalk_asr() -> Iterable[Model]:
 
 
 @hookimpl
+def xtalk_tts() -> Iterable[Model]:
+    yield Model(
+        "SherpaOnnxTTS",
+        "xtalk_sherpa_onnx.tts:SherpaOnnxTTS",
+        "the voices of sherpa-onnx in the process: VITS, Piper, Matcha, Kokoro, KittenTTS",
+        streaming=True,
+        speed=True,
+        license="Apache-2.0; each model has its own",
+    )
+
+
+@hookimpl
+def xtalk_vad() -> Iterable[Model]:
+    yield Model(
+        "SherpaOnnxVAD",
+        "xtalk_sherpa_onnx.vad:SherpaOnnxVAD",
+        "voice activity by Silero's or TEN's network",
+        sample_rates=(16_000,),
+        license="Apache-2.0; each model has its own",
+    )
+
+
+@hookimpl
+def xtalk_punt_restorer() -> Iterable[Model]:
+    yield Model(
+        "CTPunctRestorer",
+        "xtalk_sherpa_onnx.punctuation:CTPunctRestorer",
+        "punctuation by CT-Transformer, or an English network that also capitalises",
+        languages=("zh", "en"),
+        license="Apache-2.0; each model has its own",
+    )
+
+
+@hookimpl
+def xtalk_speaker_encoder() -> Iterable[Model]:
+    yield Model(
+        "WespeakerResNet34",
+        "xtalk_sherpa_onnx.speaker:WespeakerResNet34",
+        "voices as vectors by a WeSpeaker, 3D-Speaker or NeMo network",
+        sample_rates=(16_000,),
+        license="CC-BY-4.0; other models have their own",
+    )
+    yield Model(
+        "PyannoteSpeakerEncoder",
+        "xtalk_sherpa_onnx.speaker:PyannoteSpeakerEncoder",
+        "the encoder of the original's configurations, without torch",
+        sample_rates=(16_000,),
+        license="CC-BY-4.0; other models have their own",
+    )
+
+
+@hookimpl
+def xtalk_speech_enhancer() -> Iterable[Model]:
+    yield Model(
+        "SherpaOnnxDenoiser",
+        "xtalk_sherpa_onnx.enhancer:SherpaOnnxDenoiser",
+        "noise suppression by GTCRN, as it comes",
+        sample_rates=(16_000,),
+        streaming=True,
+        license="MIT",
+    )
+
+
+@hookimpl
 def xtalk_downloads() -> Iterable[Download]:
     from xtalk_sherpa_onnx import catalogue
 
     yield from catalogue.RECOGNISERS
+    yield from catalogue.VOICES
+    yield from catalogue.VADS
+    yield from catalogue.PUNCTUATION
+    yield from catalogue.SPEAKERS
+    yield from catalogue.DENOISERS

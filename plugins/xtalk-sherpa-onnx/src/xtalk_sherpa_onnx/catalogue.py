@@ -1,6 +1,6 @@
 """The models of sherpa-onnx that `xtalk models get NAME` can fetch, by slot.
 
-All are archives of the releases of k2-fsa/sherpa-onnx. None of these addresses was tried where
+All are files of the releases of k2-fsa/sherpa-onnx. None of these addresses was tried where
 xtalk is developed, which has no network; a name that its project has moved says so when fetched.
 """
 
@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from xtalk.hookspecs import Download
 
-__all__ = ["KINDS", "RECOGNISERS"]
+__all__ = ["DENOISERS", "KINDS", "PUNCTUATION", "RECOGNISERS", "SPEAKERS", "VADS", "VOICES"]
 
 RELEASES = "https://github.com/k2-fsa/sherpa-onnx/releases/download"
 
@@ -20,6 +20,13 @@ def _archive(
 ) -> Download:
     url = f"{RELEASES}/{release}/{name}.tar.bz2"
     return Download(name, url, summary, types=types, license=license)
+
+
+def _file(
+    release: str, file: str, summary: str, *types: str, license: str | None = None
+) -> Download:
+    name, _, _ = file.rpartition(".")
+    return Download(name, f"{RELEASES}/{release}/{file}", summary, types=types, license=license)
 
 
 # --- recognition --------------------------------------------------------------------------------
@@ -133,3 +140,128 @@ RECOGNISERS: tuple[Download, ...] = tuple(_recogniser(*row) for row in _RECOGNIS
 
 # The name of a recogniser's model, and its kind.
 KINDS: Mapping[str, str] = {f"sherpa-onnx-{name}": kind for name, kind, *_ in _RECOGNISERS}
+
+
+# --- voices -------------------------------------------------------------------------------------
+
+PIPER = "a Piper voice: MIT; its data has its own, see MODEL_CARD"
+
+# (name, summary, licence). Those that "read phonemes" want the extra `espeak`, or a lexicon, or
+# sherpa-onnx 1.
+_VOICES = (
+    ("vits-melo-tts-zh_en", "Chinese and English, one voice", "MIT"),
+    ("vits-melo-tts-en", "English, one voice", "MIT"),
+    ("kokoro-multi-lang-v1_0", "Chinese and English, 53 voices", "Apache-2.0"),
+    ("kokoro-multi-lang-v1_1", "Chinese and English, 103 voices", "Apache-2.0"),
+    ("kokoro-int8-multi-lang-v1_1", "Chinese and English, 103 voices; 8 bits", "Apache-2.0"),
+    ("kokoro-en-v0_19", "English, 11 voices; reads phonemes", "Apache-2.0"),
+    ("kitten-nano-en-v0_2-fp16", "English, 8 voices, small; reads phonemes", "Apache-2.0"),
+    ("kitten-mini-en-v0_1-fp16", "English, 8 voices; reads phonemes", "Apache-2.0"),
+    (
+        "matcha-icefall-zh-baker",
+        "Chinese, one voice; wants vocos-22khz-univ",
+        "non-commercial data",
+    ),
+    (
+        "matcha-icefall-en_US-ljspeech",
+        "English, one voice; reads phonemes; wants vocos-22khz-univ",
+        "public-domain data",
+    ),
+    ("vits-icefall-zh-aishell3", "Chinese, 174 voices", "Apache-2.0"),
+    ("vits-ljs", "English, one voice", "MIT"),
+    ("vits-vctk", "English, 109 voices", "MIT; CC-BY-4.0 data"),
+    ("vits-piper-en_US-amy-low", "English, fast; reads phonemes", PIPER),
+    ("vits-piper-en_US-lessac-medium", "English; reads phonemes", PIPER),
+    ("vits-piper-en_US-libritts_r-medium", "English, 904 voices; reads phonemes", PIPER),
+    ("vits-piper-en_GB-alan-medium", "British English; reads phonemes", PIPER),
+    ("vits-piper-de_DE-thorsten-medium", "German; reads phonemes", PIPER),
+    ("vits-piper-fr_FR-siwis-medium", "French; reads phonemes", PIPER),
+    ("vits-piper-es_ES-davefx-medium", "Spanish; reads phonemes", PIPER),
+    ("vits-piper-zh_CN-huayan-medium", "Chinese; reads phonemes", PIPER),
+)
+
+
+def _voice(name: str, summary: str, license: str) -> Download:
+    return _archive("tts-models", name, f"voice: {summary}", "SherpaOnnxTTS", license=license)
+
+
+VOICES: tuple[Download, ...] = (
+    *(_voice(*row) for row in _VOICES),
+    *(
+        _file(
+            "vocoder-models",
+            f"vocos-{khz}khz-univ.onnx",
+            f"vocoder of Matcha voices at {khz} kHz",
+            "SherpaOnnxTTS",
+            license="MIT",
+        )
+        for khz in (16, 22)
+    ),
+    _file(
+        "tts-models",
+        "lexicon-en-us.txt",
+        "American English for voices that read phonemes, with sherpa-onnx 2",
+        "SherpaOnnxTTS",
+    ),
+)
+
+# --- the other slots ----------------------------------------------------------------------------
+
+VADS: tuple[Download, ...] = (
+    _file("asr-models", "silero_vad.onnx", "voice activity", "SherpaOnnxVAD", license="MIT"),
+    _file(
+        "asr-models",
+        "ten-vad.onnx",
+        "voice activity in frames of 16 ms",
+        "SherpaOnnxVAD",
+        license="Apache-2.0 with conditions of TEN",
+    ),
+)
+
+PUNCTUATION: tuple[Download, ...] = (
+    _archive(
+        "punctuation-models",
+        "sherpa-onnx-punct-ct-transformer-zh-en-vocab272727-2024-04-12",
+        "punctuation, Chinese and English",
+        "CTPunctRestorer",
+        license=FUNASR,
+    ),
+    _archive(
+        "punctuation-models",
+        "sherpa-onnx-online-punct-en-2024-08-06",
+        "punctuation and capitals, English",
+        "CTPunctRestorer",
+    ),
+)
+
+# (file, summary, licence); the release is spelt so.
+_SPEAKERS = (
+    ("wespeaker_en_voxceleb_resnet34_LM.onnx", "English, as the original had it", "CC-BY-4.0"),
+    ("wespeaker_en_voxceleb_resnet34.onnx", "English", "CC-BY-4.0"),
+    ("wespeaker_en_voxceleb_CAM++.onnx", "English, fast", "CC-BY-4.0"),
+    ("wespeaker_zh_cnceleb_resnet34_LM.onnx", "Chinese", "CC-BY-4.0"),
+    ("3dspeaker_speech_campplus_sv_zh-cn_16k-common.onnx", "Chinese, fast", "Apache-2.0"),
+    ("nemo_en_titanet_small.onnx", "English", "CC-BY-4.0"),
+)
+
+SPEAKERS: tuple[Download, ...] = tuple(
+    _file(
+        "speaker-recongition-models",
+        file,
+        f"voices as vectors: {summary}",
+        "WespeakerResNet34",
+        "PyannoteSpeakerEncoder",
+        license=license,
+    )
+    for file, summary, license in _SPEAKERS
+)
+
+DENOISERS: tuple[Download, ...] = (
+    _file(
+        "speech-enhancement-models",
+        "gtcrn_simple.onnx",
+        "noise suppression, 0.5 MB",
+        "SherpaOnnxDenoiser",
+        license="MIT",
+    ),
+)

@@ -1,0 +1,56 @@
+"""Where the files of a model are, and on what it runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
+
+from xtalk.downloads import locate
+from xtalk.errors import ConfigError
+
+__all__ = ["Provider", "Threads", "find_file", "onnx_file", "provider_of"]
+
+Threads = Annotated[int, Field(ge=1, description="of one call, for the network itself")]
+Provider = Annotated[
+    str,
+    Field(description="cpu, or what else the installed sherpa-onnx was built for: cuda, coreml"),
+]
+
+
+def onnx_file(model: str, prefer: str = "model.onnx") -> Path:
+    """The network of a model that is given by a path or by the name under which it was fetched.
+
+    A folder must hold one; of several it is the one with the preferred name, else the only one
+    that is not quantised. ConfigError, which says what to do, when there is none.
+    """
+    path = locate(model)
+    if path.is_file():
+        return path
+    found = sorted(path.glob("*.onnx"))
+    full = [file for file in found if "int8" not in file.name]
+    for candidates in ([file for file in found if file.name == prefer], full, found):
+        if len(candidates) == 1:
+            return candidates[0]
+    what = ", ".join(file.name for file in found) or "none"
+    raise ConfigError(f"expected one .onnx file in {path}, found {what}; give the path of the file")
+
+
+def find_file(file: str | Path, who: str) -> Path:
+    """A path that must exist, or the name of a model that was fetched."""
+    path = Path(file).expanduser()
+    if path.exists():
+        return path
+    if path.parent != Path():
+        raise ConfigError(f"{who}: there is no {path}")
+    return locate(str(file))
+
+
+def provider_of(device: str) -> str:
+    """sherpa-onnx's provider for a torch device as the original's configurations name it."""
+    kind = device.partition(":")[0].strip().lower()
+    providers = {"": "cpu", "auto": "cpu", "cpu": "cpu", "cuda": "cuda", "mps": "coreml"}
+    if kind not in providers:
+        raise ConfigError(f"device is {device!r}, expected auto, cpu, cuda or mps")
+    return providers[kind]

@@ -72,6 +72,13 @@ def wire(session: nox.Session) -> None:
 
 
 @nox.session
+def frontend(session: nox.Session) -> None:
+    """Build the browser's page into the server: nox -s frontend [-- --vad: its detector too]"""
+    session.install(*GROUPS["node"])
+    session.run("python", "tools/frontend.py", "write", session.create_tmp(), *session.posargs)
+
+
+@nox.session
 def docs(session: nox.Session) -> None:
     """Write the generated pages anew and build the documentation into build/docs."""
     session.install(*editable("xtalk-core"), *GROUPS["docs"])

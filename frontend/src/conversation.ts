@@ -7,7 +7,8 @@ import { encodePcm } from "./pcm.ts";
 import { Session } from "./session.ts";
 import { loadSilero } from "./silero.ts";
 import { type Models, Sound, type SoundListener } from "./sound.ts";
-import { type ConnectionState, initialState, type Settings, type State } from "./state.ts";
+import { initialState, type ConnectionState, type ProblemCode } from "./state.ts";
+import type { Settings, State } from "./state.ts";
 import { isolated, Store } from "./store.ts";
 import { type Socket, Transport } from "./transport.ts";
 import { type Detector, type DetectorEvent, EnergyDetector } from "./vad.ts";
@@ -181,7 +182,7 @@ class Spoken implements Conversation {
       message: (message) => this.#receive(message),
       audio: (piece) => this.#session.audio(piece),
       connection: (state, retryAt) => this.#connection(state, retryAt),
-      clock: (clockOffset, roundTrip) => this.#store.set({ clockOffset, roundTrip }),
+      clock: (clockOffset, roundTrip) => this.#clock(clockOffset, roundTrip),
     });
     this.#unwatch = environment.watch({
       online: () => this.#transport.hurry(),
@@ -204,15 +205,17 @@ class Spoken implements Conversation {
 
   async toggleStreaming(): Promise<void> {
     if (this.state.streaming) return this.#stop();
-    if (!this.state.loading && !this.#closed) await this.#start();
+    if (this.state.loading || this.#closed) return;
+    if (this.state.connection === "closed") this.#transport.open();
+    await this.#start();
   }
 
   restart(): void {
     this.#stop();
     this.#transport.open();
     this.#session.clear();
-    const { connection, clockOffset, roundTrip, settings, devices, micMuted } = this.state;
-    const kept = { connection, clockOffset, roundTrip, settings, devices, micMuted };
+    const { connection, settings, devices, micMuted, detector, denoising } = this.state;
+    const kept = { connection, settings, devices, micMuted, detector, denoising };
     this.#store.set({ ...initialState, ...kept });
   }
 
@@ -333,28 +336,41 @@ class Spoken implements Conversation {
 
   // --- the connection -------------------------------------------------------------------------
 
-  #connection(connection: ConnectionState, retryAt: number | null): void {
-    const before = this.state.connection;
+  #connection(connection: ConnectionState, retryAt: number | null, reason?: string): void {
+    const { connection: before, streaming } = this.state;
+    const wasAdmitted = this.#admitted;
     this.#store.set({ connection, retryAt });
     if (connection === "open") return;
-    this.#admitted = false;
-    if (connection === "waiting" && before !== "waiting") this.#lost(before === "open");
-    else if (before === "open") this.#session.lost();
+    this.#leave();
+    if (connection === "waiting" && before === "open") {
+      this.#lost("connection-lost", "The connection was lost. Trying again …");
+    } else if (connection === "waiting") {
+      this.#lost("connection-refused", "The server cannot be reached. Trying again …");
+    } else if (connection === "closed" && reason !== undefined) {
+      if (streaming) this.#stop();
+      const code = wasAdmitted ? "session-ended" : "connection-refused";
+      this.#lost(code, `The server ended the connection: ${reason || "it gave no reason"}.`);
+    }
   }
 
-  #lost(wasOpen: boolean): void {
+  /** No session any more. */
+  #leave(): void {
+    this.#admitted = false;
     this.#cancelUnduck();
     this.#session.lost();
-    this.#store.set({ queued: false, queuePosition: null, currentSessionId: null });
-    if (wasOpen) this.#lostMessage("connection-lost", "The connection was lost. Trying again …");
-    else this.#lostMessage("connection-refused", "The server cannot be reached. Trying again …");
+    const loading = this.state.queued ? false : this.state.loading;
+    this.#store.set({ queued: false, queuePosition: null, currentSessionId: null, loading });
+  }
+
+  #clock(clockOffset: number, roundTrip: number): void {
+    this.#store.set({ clockOffset, roundTrip });
+    this.#session.waterfall.roundTrip(roundTrip);
   }
 
   /** Once, however many attempts fail. */
-  #lostMessage(code: "connection-lost" | "connection-refused", text: string): void {
+  #lost(code: ProblemCode, text: string): void {
     const { problems, messages } = this.state;
-    const told = messages.at(-1)?.kind === "connection" && problems.at(-1)?.code === code;
-    if (told) return;
+    if (messages.at(-1)?.kind === "connection" && problems.at(-1)?.code === code) return;
     this.#session.info(text, "connection");
     this.#session.problem(code, text);
   }
@@ -403,7 +419,9 @@ class Spoken implements Conversation {
     },
     level: (inputLevel) => this.#store.set({ inputLevel }),
     detected: (event) => this.#detected(event),
-    voiced: (at) => this.#session.waterfall.voiced(at),
+    voiced: (at) => {
+      if (this.state.detector === "silero") this.#session.waterfall.voiced(at);
+    },
     failed: (what, error) => this.#without(what, error),
     silenced: (failure) => {
       this.#stop();

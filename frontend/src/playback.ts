@@ -87,10 +87,9 @@ export class Playback {
   /** Drop what has not been played. What was on its way to the ear is still acknowledged. */
   stop(): void {
     this.begin();
-    this.#paused = false;
+    this.#paused = this.#ducked = false;
     this.#samples.clear();
     this.#output.send({ type: "stop" });
-    this.unduck();
     this.#show();
   }
 

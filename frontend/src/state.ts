@@ -6,7 +6,9 @@ import type { DecisionMessage, LatencyMetricsMessage } from "./wire.ts";
 export type StreamState = "idle" | "listening" | "processing" | "speaking";
 
 /**
- * The socket: `waiting` is the pause before the next attempt, `closed` is what `close()` leaves.
+ * The socket: `waiting` is the pause before the next attempt; `closed` is what `close()` leaves,
+ * and a server that wants no more of this client (idle for too long, a page that it does not
+ * know): the next start connects again.
  */
 export type ConnectionState = "connecting" | "open" | "waiting" | "closed";
 
@@ -50,8 +52,7 @@ export interface Latency {
  * `silence` is what the detector waited for, `recognition` the end mark to the transcript,
  * `decision` the verdict on it (where the server tells it), then the agent's first token, the
  * rest of its first sentence, the first audio, the way over the network (both directions
- * together: what this side measured less what the server did), and the wait in the browser until
- * the first sample is audible.
+ * together), and the wait in the browser until the first sample is audible.
  */
 export const STAGES = [
   "silence",
@@ -71,8 +72,12 @@ export interface LatencyTrace {
   readonly turnId: number;
   /** ms; null is a stage that nobody has measured (yet). */
   readonly stages: Readonly<Record<Stage, number | null>>;
-  /** The whole in ms, `measured` by this browser or told by the `server`; null until known. */
+  /** The sum in ms; null until the first sample was audible. */
   readonly total: number | null;
+  /**
+   * Whose end of speech it counts from: `measured` by the detector here, at the microphone, or
+   * the `server`'s, to which a ping's round trip is added.
+   */
   readonly source: "measured" | "server";
   /** Wall clock, ms, of the report. */
   readonly at: number;
@@ -111,6 +116,7 @@ export type ProblemCode =
   | "audio-failed"
   | "connection-lost"
   | "connection-refused"
+  | "session-ended" // by the server: idle for too long, or the time is up
   | "detector-failed" // silero could not be loaded; the energy detector does its work
   | "denoiser-failed"
   | "upload-failed"

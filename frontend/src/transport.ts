@@ -20,7 +20,8 @@ export type Socket = Pick<
 export interface TransportListener {
   message(message: ServerMessage): void;
   audio(piece: ArrayBuffer): void;
-  connection(state: ConnectionState, retryAt: number | null): void;
+  /** `closed` with the server's reason when it was the server that wants no more of it. */
+  connection(state: ConnectionState, retryAt: number | null, reason?: string): void;
   /** Offset of the server's clock (theirs less ours) and round trip, ms. */
   clock(offset: number, roundTrip: number): void;
 }
@@ -34,6 +35,8 @@ const OFFSETS = 5;
 const BACKLOG_BYTES = 256_000; // 8 s of speech: a network that slow carries no conversation
 
 const OPEN = 1; // WebSocket.OPEN
+const NORMAL = 1000; // close codes of RFC 6455
+const POLICY = 1008;
 
 /** Connects when told to, and stays connected until `close`. */
 export class Transport {
@@ -44,6 +47,7 @@ export class Transport {
   #socket: Socket | null = null;
   #state: ConnectionState = "closed";
   #attempt = 0;
+  #settled = false;
   #pings = 0;
   #misses = 0;
   #offsets: number[] = [];
@@ -66,13 +70,14 @@ export class Transport {
   /** Connect now: also from an old connection to a new one, or instead of waiting. */
   open(): void {
     this.#drop();
+    this.#settled = false;
     this.#show("connecting");
     const socket = this.#connect();
     this.#socket = socket;
     socket.binaryType = "arraybuffer";
     socket.onopen = () => this.#opened();
     socket.onmessage = ({ data }) => this.#received(data);
-    socket.onclose = () => this.#lost();
+    socket.onclose = (event) => this.#ended(event);
     this.#cancelWait = this.#clock.after(OPEN_MS, () => this.#lost());
   }
 
@@ -83,6 +88,7 @@ export class Transport {
 
   /** The server has accepted this client: the next loss is the first again. */
   settled(): void {
+    this.#settled = true;
     this.#attempt = 0;
   }
 
@@ -123,6 +129,13 @@ export class Transport {
     else if (message) this.#listener.message(message);
   }
 
+  #ended({ code, reason }: Pick<CloseEvent, "code" | "reason">): void {
+    const refused = code === POLICY && !this.#settled;
+    if (code !== NORMAL && !refused) return this.#lost();
+    this.#drop();
+    this.#show("closed", null, reason);
+  }
+
   #lost(): void {
     this.#drop();
     const base = BACK_OFF_MS[Math.min(this.#attempt, BACK_OFF_MS.length - 1)] as number;
@@ -143,9 +156,9 @@ export class Transport {
     socket.close();
   }
 
-  #show(state: ConnectionState, retryAt: number | null = null): void {
+  #show(state: ConnectionState, retryAt: number | null = null, reason?: string): void {
     this.#state = state;
-    this.#listener.connection(state, retryAt);
+    this.#listener.connection(state, retryAt, reason);
   }
 
   #pingLater(): void {

@@ -14,16 +14,24 @@ interface Turn {
 /**
  * Stamps by this side's own clock, so that nothing depends on the two clocks agreeing.
  *
- * The network's share is what this side waited for the first audio less what the server says
- * that it took: the way of the user's last words to it and of the audio back.
+ * Where the detector here is as good as the server's, the network's share is what this side
+ * waited for the first audio less what the server says that it took: the way of the user's last
+ * words to it, and of the audio back. Elsewhere it is the round trip of a ping, which is the same
+ * way without the microphone's frames.
  */
 export class Waterfall {
   #voiced: number | null = null;
+  #roundTrip: number | null = null;
   #turns = new Map<number, Turn>();
 
-  /** A frame of speech from the microphone. */
+  /** A frame of speech from the microphone, by a detector that can be believed. */
   voiced(at: number): void {
     this.#voiced = at;
+  }
+
+  /** Of a ping, ms. */
+  roundTrip(roundTrip: number): void {
+    this.#roundTrip = roundTrip;
   }
 
   /** The turn's transcript is complete: what was voiced last was its end. */
@@ -40,21 +48,21 @@ export class Waterfall {
     if (turn) turn.arrived ??= at;
   }
 
-  /** The trace so far, or null while the server has not reported or the turn was no answer. */
+  /** The first audio is heard. Null while the server has not reported, or for no answer. */
   audible(turnId: number, at: number, wall: number): LatencyTrace | null {
     const turn = this.#turns.get(turnId);
     if (!turn || turn.audible !== null) return null;
     turn.audible = at;
-    return trace(turnId, turn, wall);
+    return this.#trace(turnId, turn, wall);
   }
 
-  reported(data: LatencyMetricsMessage["data"], wall: number): LatencyTrace | null {
-    const turnId = data.turn_id ?? [...this.#turns.keys()].at(-1);
+  /** The server's report; it comes again when the first audio was heard. */
+  reported(report: LatencyMetricsMessage["data"], wall: number): LatencyTrace | null {
+    const turnId = report.turn_id ?? [...this.#turns.keys()].at(-1);
     const turn = turnId === undefined ? undefined : this.#turns.get(turnId);
-    if (turnId === undefined) return null;
-    const known = turn ?? { speechEnded: null, arrived: null, audible: null, report: null };
-    known.report = data;
-    return trace(turnId, known, wall);
+    if (turnId === undefined || !turn) return null;
+    turn.report = report;
+    return this.#trace(turnId, turn, wall);
   }
 
   /** Another session counts its turns anew. */
@@ -62,20 +70,17 @@ export class Waterfall {
     this.#turns.clear();
     this.#voiced = null;
   }
-}
 
-function trace(turnId: number, turn: Turn, at: number): LatencyTrace | null {
-  const { speechEnded, arrived, audible, report } = turn;
-  if (!report) return null;
-  const stages = serverStages(report);
-  if (speechEnded === null || arrived === null || arrived - speechEnded < report.e2e_latency_ms) {
-    // Not heard here, or heard to end later than the server did: its own account, then.
-    const network = report.network_latency_ms;
-    const total = report.playout_ms ?? null;
-    return { turnId, stages: { ...stages, network }, total, source: "server", at };
+  #trace(turnId: number, turn: Turn, at: number): LatencyTrace | null {
+    const { speechEnded, arrived, audible, report } = turn;
+    if (!report) return null;
+    const waited = speechEnded === null || arrived === null ? null : arrived - speechEnded;
+    const ways = waited === null ? -1 : waited - report.e2e_latency_ms;
+    const measured = ways >= 0;
+    const network = measured ? ways : this.#roundTrip;
+    const playout = audible === null || arrived === null ? null : audible - arrived;
+    const total = playout === null ? null : report.e2e_latency_ms + (network ?? 0) + playout;
+    const stages = { ...serverStages(report), network, playout };
+    return { turnId, stages, total, source: measured ? "measured" : "server", at };
   }
-  const network = arrived - speechEnded - report.e2e_latency_ms;
-  const playout = audible === null ? null : audible - arrived;
-  const total = audible === null ? null : audible - speechEnded;
-  return { turnId, stages: { ...stages, network, playout }, total, source: "measured", at };
 }

@@ -68,8 +68,8 @@ export function playerWorklet(): void {
     halt(): void {
       this.chunks = [];
       this.offset = 0;
-      this.resume();
-      this.fade = 1;
+      this.paused = false;
+      this.fade = this.gain = this.target = 1;
     }
 
     pause(): void {

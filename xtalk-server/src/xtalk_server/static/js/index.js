@@ -21,7 +21,7 @@ function t() {
 			e.type === "play" ? this.chunks.push(e) : e.type === "stop" ? this.halt() : e.type === "pause" ? this.pause() : e.type === "resume" ? this.resume() : e.type === "gain" ? this.ramp(e.value, e.seconds) : this.ended = !0;
 		}
 		halt() {
-			this.chunks = [], this.offset = 0, this.resume(), this.fade = 1;
+			this.chunks = [], this.offset = 0, this.paused = !1, this.fade = this.gain = this.target = 1;
 		}
 		pause() {
 			this.paused || (this.paused = !0, this.tell({
@@ -382,14 +382,14 @@ var T = class {
 	}
 };
 // src/pcm.ts
-function re(e) {
+function E(e) {
 	let t = /* @__PURE__ */ new DataView(/* @__PURE__ */ new ArrayBuffer(2 * e.length));
 	return e.forEach((e, n) => {
 		let r = Math.max(-1, Math.min(1, e));
 		t.setInt16(2 * n, Math.round(r < 0 ? r * 32768 : r * 32767), !0);
 	}), t.buffer;
 }
-var ie = class {
+var re = class {
 	#e = null;
 	decode(e) {
 		let t = new Uint8Array(e);
@@ -403,11 +403,11 @@ var ie = class {
 		this.#e = null;
 	}
 };
-function E(e) {
+function D(e) {
 	return e.length === 0 ? 0 : Math.sqrt(e.reduce((e, t) => e + t * t, 0) / e.length);
 }
 // src/state.ts
-var ae = [
+var ie = [
 	"silence",
 	"recognition",
 	"decision",
@@ -416,7 +416,7 @@ var ae = [
 	"firstAudio",
 	"network",
 	"playout"
-], D = {
+], O = {
 	queued: !1,
 	queuePosition: null,
 	latency: {
@@ -465,10 +465,10 @@ var ae = [
 		volume: 1
 	}
 };
-function O(e, t) {
+function k(e, t) {
 	return [...e.slice(-99), t];
 }
-function oe(e, t) {
+function ae(e, t) {
 	let n = e.map((e) => t === "total" ? e.total : e.stages[t]).filter((e) => e !== null).sort((e, t) => e - t);
 	if (n.length === 0) return null;
 	let r = (e) => n[Math.ceil(e * n.length) - 1];
@@ -478,7 +478,7 @@ function oe(e, t) {
 		count: n.length
 	};
 }
-function se(e) {
+function oe(e) {
 	return {
 		silence: e.silence_ms ?? null,
 		recognition: e.asr_latency_ms,
@@ -491,7 +491,7 @@ function se(e) {
 	};
 }
 // src/transcript.ts
-var ce = class {
+var se = class {
 	#e;
 	#t = [];
 	#n = 1;
@@ -541,7 +541,7 @@ var ce = class {
 	heard(e, t) {
 		let n = this.#a("assistant", e), r = this.#t[n];
 		if (!r) return;
-		let i = Math.max(r.heardChars, k(r.content, t));
+		let i = Math.max(r.heardChars, A(r.content, t));
 		this.#c(n, {
 			...r,
 			heardChars: i
@@ -619,23 +619,27 @@ var ce = class {
 		this.#t = this.#t.toSpliced(t, 0, e);
 	}
 };
-function k(e, t) {
+function A(e, t) {
 	if (t >= e.length) return e.length;
 	let n = 0;
 	for (let r = t; r > 0 && n < e.length; r--) n += e.codePointAt(n) > 65535 ? 2 : 1;
 	return n;
 }
 // src/waterfall.ts
-var A = class {
+var j = class {
 	#e = null;
-	#t = /* @__PURE__ */ new Map();
+	#t = null;
+	#n = /* @__PURE__ */ new Map();
 	voiced(e) {
 		this.#e = e;
 	}
+	roundTrip(e) {
+		this.#t = e;
+	}
 	transcribed(e) {
-		this.#t.clear();
+		this.#n.clear();
 		let t = this.#e;
-		this.#t.set(e, {
+		this.#n.set(e, {
 			speechEnded: t,
 			arrived: null,
 			audible: null,
@@ -643,67 +647,44 @@ var A = class {
 		}), this.#e = null;
 	}
 	arrived(e, t) {
-		let n = this.#t.get(e);
+		let n = this.#n.get(e);
 		n && (n.arrived ??= t);
 	}
 	audible(e, t, n) {
-		let r = this.#t.get(e);
-		return !r || r.audible !== null ? null : (r.audible = t, j(e, r, n));
+		let r = this.#n.get(e);
+		return !r || r.audible !== null ? null : (r.audible = t, this.#r(e, r, n));
 	}
 	reported(e, t) {
-		let n = e.turn_id ?? [...this.#t.keys()].at(-1), r = n === void 0 ? void 0 : this.#t.get(n);
-		if (n === void 0) return null;
-		let i = r ?? {
-			speechEnded: null,
-			arrived: null,
-			audible: null,
-			report: null
-		};
-		return i.report = e, j(n, i, t);
+		let n = e.turn_id ?? [...this.#n.keys()].at(-1), r = n === void 0 ? void 0 : this.#n.get(n);
+		return n === void 0 || !r ? null : (r.report = e, this.#r(n, r, t));
 	}
 	reset() {
-		this.#t.clear(), this.#e = null;
+		this.#n.clear(), this.#e = null;
 	}
-};
-function j(e, t, n) {
-	let { speechEnded: r, arrived: i, audible: a, report: o } = t;
-	if (!o) return null;
-	let s = se(o);
-	if (r === null || i === null || i - r < o.e2e_latency_ms) {
-		let t = o.network_latency_ms, r = o.playout_ms ?? null;
+	#r(e, t, n) {
+		let { speechEnded: r, arrived: i, audible: a, report: o } = t;
+		if (!o) return null;
+		let s = r === null || i === null ? null : i - r, c = s === null ? -1 : s - o.e2e_latency_ms, l = c >= 0, u = l ? c : this.#t, d = a === null || i === null ? null : a - i, f = d === null ? null : o.e2e_latency_ms + (u ?? 0) + d;
 		return {
 			turnId: e,
 			stages: {
-				...s,
-				network: t
+				...oe(o),
+				network: u,
+				playout: d
 			},
-			total: r,
-			source: "server",
+			total: f,
+			source: l ? "measured" : "server",
 			at: n
 		};
 	}
-	let c = i - r - o.e2e_latency_ms, l = a === null ? null : a - i, u = a === null ? null : a - r;
-	return {
-		turnId: e,
-		stages: {
-			...s,
-			network: c,
-			playout: l
-		},
-		total: u,
-		source: "measured",
-		at: n
-	};
-}
-// src/session.ts
-var M = class {
+}, M = class {
 	playback = null;
-	waterfall = new A();
+	waterfall = new j();
 	transcript;
 	#e;
 	#t;
 	#n;
-	#r = new ie();
+	#r = new re();
 	#i = /* @__PURE__ */ new Map();
 	#a;
 	#o = null;
@@ -712,7 +693,7 @@ var M = class {
 	#l = !1;
 	#u = 0;
 	constructor(e, t, n) {
-		this.#e = e, this.#t = t, this.#n = n, this.transcript = new ce(() => t.wall()), this.#a = n.ttsSampleRate ?? 48e3;
+		this.#e = e, this.#t = t, this.#n = n, this.transcript = new se(() => t.wall()), this.#a = n.ttsSampleRate ?? 48e3;
 	}
 	receive(e) {
 		let t = this.#d[e.action];
@@ -742,7 +723,7 @@ var M = class {
 			message: t,
 			at: this.#t.wall()
 		};
-		this.#e.set({ problems: O(this.#e.value.problems, n) });
+		this.#e.set({ problems: k(this.#e.value.problems, n) });
 	}
 	clear() {
 		this.transcript.clear(), this.#S();
@@ -843,7 +824,7 @@ var M = class {
 				...e,
 				at: this.#t.wall()
 			};
-			this.#e.set({ decisions: O(this.#e.value.decisions, t) });
+			this.#e.set({ decisions: k(this.#e.value.decisions, t) });
 		},
 		error: ({ data: e }) => {
 			this.transcript.info(`Error: ${e}`, "error"), this.problem("server", e);
@@ -888,10 +869,10 @@ var M = class {
 			args: t,
 			at: this.#t.wall()
 		};
-		this.#e.set({ tools: O(this.#e.value.tools, r) });
+		this.#e.set({ tools: k(this.#e.value.tools, r) });
 	}
 	#v(e, t) {
-		return !t || e.at(-1)?.text === t ? e : O(e, {
+		return !t || e.at(-1)?.text === t ? e : k(e, {
 			text: t,
 			at: this.#t.wall()
 		});
@@ -909,7 +890,7 @@ var M = class {
 	#b(e) {
 		if (!e) return;
 		let { traces: t } = this.#e.value, n = e.turnId === this.#u ? t.slice(0, -1) : t;
-		this.#u = e.turnId, this.#e.set({ traces: O(n, e) });
+		this.#u = e.turnId, this.#e.set({ traces: k(n, e) });
 	}
 	#x(e) {
 		return Math.round(this.#t.wall() + e - this.#t.now());
@@ -939,7 +920,7 @@ var P = {
 	#r = !1;
 	#i = !1;
 	async accept(e, t) {
-		let n = Math.max(R, 20 * Math.log10(E(e))), r = t ? F : P, i = n > Math.max(r.floor, this.#a(n) + r.above);
+		let n = Math.max(R, 20 * Math.log10(D(e))), r = t ? F : P, i = n > Math.max(r.floor, this.#a(n) + r.above);
 		return {
 			events: this.#o(i, r),
 			voiced: i
@@ -984,11 +965,11 @@ var P = {
 	SPEECH_END: "end",
 	VAD_MISFIRE: "misfire"
 }, K = /* @__PURE__ */ new Float32Array();
-async function le(e) {
+async function ce(e) {
 	let t = await x(e), n = await ne(e);
-	return new de(new ue(t, await t.InferenceSession.create(`${e}${B}`)), n);
+	return new ue(new le(t, await t.InferenceSession.create(`${e}${B}`)), n);
 }
-var ue = class {
+var le = class {
 	#e;
 	#t;
 	#n = new Float32Array(V + 512);
@@ -1012,7 +993,7 @@ var ue = class {
 	close() {
 		this.#t.release();
 	}
-}, de = class {
+}, ue = class {
 	kind = "silero";
 	#e;
 	#t;
@@ -1053,7 +1034,7 @@ var ue = class {
 		let t = e === "end" && !this.#i ? "misfire" : e;
 		return this.#i = e === "start" || e !== "candidate" && this.#i, t;
 	}
-}, fe = 3, pe = 30, me = class {
+}, de = 3, fe = 30, pe = class {
 	#e;
 	#t;
 	#n;
@@ -1083,7 +1064,7 @@ var ue = class {
 		return this.#o;
 	}
 	#d(e) {
-		if (this.#n.frame(e), this.#p(e), !this.#i || this.#s >= pe) return;
+		if (this.#n.frame(e), this.#p(e), !this.#i || this.#s >= fe) return;
 		let t = this.#c, n = this.#e.now();
 		this.#s += 1, this.#f(async () => {
 			--this.#s, t === this.#c && await this.#m(e, n, t);
@@ -1093,7 +1074,7 @@ var ue = class {
 		this.#o = this.#o.then(e);
 	}
 	#p(e) {
-		this.#u.push(E(e)), this.#u.length < fe || (this.#n.level(Math.max(...this.#u)), this.#u = []);
+		this.#u.push(D(e)), this.#u.length < de || (this.#n.level(Math.max(...this.#u)), this.#u = []);
 	}
 	async #m(e, t, n) {
 		let r = await this.#h(e), { events: i, voiced: a } = await this.#g(r);
@@ -1120,7 +1101,7 @@ var ue = class {
 			};
 		}
 	}
-}, he = .2, ge = .02, _e = .1, q = -1, ve = class {
+}, me = .2, he = .02, ge = .1, q = -1, _e = class {
 	#e;
 	#t;
 	#n;
@@ -1148,7 +1129,7 @@ var ue = class {
 		e?.length && this.#p(q, e), this.#c = !0, this.#_();
 	}
 	stop() {
-		this.begin(), this.#u = !1, this.#i.clear(), this.#e.send({ type: "stop" }), this.unduck(), this.#y();
+		this.begin(), this.#u = this.#d = !1, this.#i.clear(), this.#e.send({ type: "stop" }), this.#y();
 	}
 	pause() {
 		this.#u || (this.#u = !0, this.#e.send({ type: "pause" }), this.#y());
@@ -1165,15 +1146,15 @@ var ue = class {
 	duck() {
 		this.#d || (this.#d = !0, this.#e.send({
 			type: "gain",
-			value: he,
-			seconds: ge
+			value: me,
+			seconds: he
 		}), this.#y());
 	}
 	unduck() {
 		this.#d && (this.#d = !1, this.#e.send({
 			type: "gain",
 			value: 1,
-			seconds: _e
+			seconds: ge
 		}), this.#y());
 	}
 	abandon() {
@@ -1228,7 +1209,7 @@ var ue = class {
 		let e = this.#s > 0 || this.#l > 0 && !this.#u, t = this.#d ? "ducked" : "playing", n = this.#u ? "paused" : e ? t : "idle";
 		n !== this.#f && (this.#f = n, this.#n.changed(n));
 	}
-}, ye = class e {
+}, ve = class e {
 	playback;
 	ear;
 	#e;
@@ -1241,9 +1222,9 @@ var ue = class {
 	static async open(t, n, r, i, a, o) {
 		let s = await t.openOutput(i.outputDevice);
 		s.setVolume(i.volume);
-		let c = new ve(s, n, o);
+		let c = new _e(s, n, o);
 		try {
-			let { detector: o, denoiser: s } = await r, l = new me(o, s, n, () => c.active, a);
+			let { detector: o, denoiser: s } = await r, l = new pe(o, s, n, () => c.active, a);
 			l.reset();
 			let u = new e(t, c, l, a);
 			return await u.listen(i.inputDevice), u;
@@ -1275,7 +1256,7 @@ var ue = class {
 			this.#r || this.#t.silenced(e);
 		}
 	}
-}, be = class {
+}, ye = class {
 	#e;
 	#t = !0;
 	#n = /* @__PURE__ */ new Set();
@@ -1316,7 +1297,7 @@ var Y = [
 	1e3,
 	2e3,
 	15e3
-], xe = 1e4, Se = 2, Ce = 15e3, X = [
+], be = 1e4, xe = 2, Se = 15e3, X = [
 	250,
 	500,
 	1e3,
@@ -1324,7 +1305,7 @@ var Y = [
 	4e3,
 	8e3,
 	15e3
-], we = 256e3, Z = 1, Te = class {
+], Ce = 256e3, Z = 1, we = 1e3, Te = 1008, Ee = class {
 	#e;
 	#t;
 	#n;
@@ -1332,73 +1313,79 @@ var Y = [
 	#i = null;
 	#a = "closed";
 	#o = 0;
-	#s = 0;
+	#s = !1;
 	#c = 0;
-	#l = [];
-	#u = () => {};
+	#l = 0;
+	#u = [];
 	#d = () => {};
+	#f = () => {};
 	constructor(e, t, n, r = Math.random) {
 		this.#e = e, this.#t = t, this.#n = n, this.#r = r;
 	}
 	open() {
-		this.#h(), this.#g("connecting");
+		this.#_(), this.#s = !1, this.#v("connecting");
 		let e = this.#e();
-		this.#i = e, e.binaryType = "arraybuffer", e.onopen = () => this.#f(), e.onmessage = ({ data: e }) => this.#p(e), e.onclose = () => this.#m(), this.#d = this.#t.after(Ce, () => this.#m());
+		this.#i = e, e.binaryType = "arraybuffer", e.onopen = () => this.#p(), e.onmessage = ({ data: e }) => this.#m(e), e.onclose = (e) => this.#h(e), this.#f = this.#t.after(Se, () => this.#g());
 	}
 	hurry() {
 		this.#a === "waiting" && this.open();
 	}
 	settled() {
-		this.#o = 0;
+		this.#s = !0, this.#o = 0;
 	}
 	close() {
-		this.#h(), this.#g("closed");
+		this.#_(), this.#v("closed");
 	}
 	send(e) {
 		return this.#i?.readyState === Z && (this.#i.send(JSON.stringify(e)), !0);
 	}
 	sendAudio(e) {
 		let t = this.#i;
-		return t?.readyState !== Z || t.bufferedAmount > we ? !1 : (t.send(e), !0);
+		return t?.readyState !== Z || t.bufferedAmount > Ce ? !1 : (t.send(e), !0);
 	}
-	#f() {
-		this.#d(), this.#s = 0, this.#c = 0, this.#l = [], this.#g("open"), this.#_();
+	#p() {
+		this.#f(), this.#c = 0, this.#l = 0, this.#u = [], this.#v("open"), this.#y();
 	}
-	#p(e) {
-		if (this.#c = 0, e instanceof ArrayBuffer) return this.#n.audio(e);
-		let t = Ee(e);
-		t?.action === "pong" ? this.#b(t) : t && this.#n.message(t);
+	#m(e) {
+		if (this.#l = 0, e instanceof ArrayBuffer) return this.#n.audio(e);
+		let t = De(e);
+		t?.action === "pong" ? this.#S(t) : t && this.#n.message(t);
 	}
-	#m() {
-		this.#h();
+	#h({ code: e, reason: t }) {
+		let n = e === Te && !this.#s;
+		if (e !== we && !n) return this.#g();
+		this.#_(), this.#v("closed", null, t);
+	}
+	#g() {
+		this.#_();
 		let e = X[Math.min(this.#o, X.length - 1)] * (.75 + this.#r() / 2);
-		this.#o += 1, this.#d = this.#t.after(e, () => this.open()), this.#g("waiting", this.#t.wall() + e);
+		this.#o += 1, this.#f = this.#t.after(e, () => this.open()), this.#v("waiting", this.#t.wall() + e);
 	}
-	#h() {
-		this.#u(), this.#d();
+	#_() {
+		this.#d(), this.#f();
 		let e = this.#i;
 		this.#i = null, e && (e.onopen = e.onmessage = e.onclose = null, e.close());
 	}
-	#g(e, t = null) {
-		this.#a = e, this.#n.connection(e, t);
-	}
-	#_() {
-		let e = Y[Math.min(this.#s, Y.length - 1)];
-		this.#u = this.#t.after(e, () => this.#v());
-	}
-	#v() {
-		this.#s += 1, this.send({
-			action: "ping",
-			timestamp: this.#t.wall()
-		}), this.#d(), this.#d = this.#t.after(xe, () => this.#y()), this.#_();
+	#v(e, t = null, n) {
+		this.#a = e, this.#n.connection(e, t, n);
 	}
 	#y() {
-		this.#c += 1, this.#c >= Se && this.#m();
+		let e = Y[Math.min(this.#c, Y.length - 1)];
+		this.#d = this.#t.after(e, () => this.#b());
 	}
-	#b({ client_timestamp: e, server_recv_timestamp: t }) {
-		this.#d();
+	#b() {
+		this.#c += 1, this.send({
+			action: "ping",
+			timestamp: this.#t.wall()
+		}), this.#f(), this.#f = this.#t.after(be, () => this.#x()), this.#y();
+	}
+	#x() {
+		this.#l += 1, this.#l >= xe && this.#g();
+	}
+	#S({ client_timestamp: e, server_recv_timestamp: t }) {
+		this.#f();
 		let n = this.#t.wall();
-		this.#l = [...this.#l.slice(-4), t - (e + n) / 2], this.#n.clock(De(this.#l), n - e), this.send({
+		this.#u = [...this.#u.slice(-4), t - (e + n) / 2], this.#n.clock(Oe(this.#u), n - e), this.send({
 			action: "clock_sync",
 			client_send_ts: e / 1e3,
 			server_recv_ts: t / 1e3,
@@ -1406,7 +1393,7 @@ var Y = [
 		});
 	}
 };
-function Ee(e) {
+function De(e) {
 	if (typeof e != "string") return null;
 	try {
 		let t = JSON.parse(e);
@@ -1416,16 +1403,16 @@ function Ee(e) {
 		throw e;
 	}
 }
-function De(e) {
+function Oe(e) {
 	let t = [...e].sort((e, t) => e - t);
 	return t[t.length >> 1];
 }
 // src/conversation.ts
-function Oe(e, t, n) {
+function Q(e, t, n) {
 	let r = t ?? {}, i = new URL(e ?? "ws", globalThis.location?.href);
-	return i.protocol = i.protocol.replace(/^http/, "ws"), new je(i, r, n ?? Q(r.workletUrl));
+	return i.protocol = i.protocol.replace(/^http/, "ws"), new Me(i, r, n ?? ke(r.workletUrl));
 }
-function Q(e) {
+function ke(e) {
 	return {
 		clock: p,
 		audio: a(p, e),
@@ -1434,12 +1421,12 @@ function Q(e) {
 			method: "POST",
 			body: t
 		}),
-		loadDetector: le,
+		loadDetector: ce,
 		loadDenoiser: w,
-		watch: ke
+		watch: Ae
 	};
 }
-function ke(e) {
+function Ae(e) {
 	let t = () => {
 		document.visibilityState === "visible" && e.visible();
 	};
@@ -1447,7 +1434,7 @@ function ke(e) {
 		removeEventListener("online", e.online), document.removeEventListener("visibilitychange", t), navigator.mediaDevices?.removeEventListener("devicechange", e.devicesChanged);
 	};
 }
-var Ae = 1e3, je = class {
+var je = 1e3, Me = class {
 	#e;
 	#t;
 	#n;
@@ -1465,30 +1452,27 @@ var Ae = 1e3, je = class {
 	constructor(e, t, n) {
 		this.#e = t, this.#t = n;
 		let r = {
-			...D.settings,
+			...O.settings,
 			...t.settings
 		};
-		this.#n = new be({
-			...D,
+		this.#n = new ye({
+			...O,
 			settings: r
-		}), this.#a = Me(e, t.apiUrl), this.#r = new M(this.#n, n.clock, {
+		}), this.#a = Ne(e, t.apiUrl), this.#r = new M(this.#n, n.clock, {
 			simGen: t.simGen ?? !1,
 			pureFrontend: t.pureFrontend ?? !1,
 			ttsSampleRate: t.ttsSampleRate,
-			send: (e) => this.#A(e),
-			admitted: () => this.#D(),
-			sounds: (e, t) => this.#V(e, t)
-		}), this.#i = new Te(() => n.connect(e.href), n.clock, {
-			message: (e) => this.#k(e),
+			send: (e) => this.#j(e),
+			admitted: () => this.#O(),
+			sounds: (e, t) => this.#H(e, t)
+		}), this.#i = new Ee(() => n.connect(e.href), n.clock, {
+			message: (e) => this.#A(e),
 			audio: (e) => this.#r.audio(e),
 			connection: (e, t) => this.#w(e, t),
-			clock: (e, t) => this.#n.set({
-				clockOffset: e,
-				roundTrip: t
-			})
+			clock: (e, t) => this.#E(e, t)
 		}), this.#o = n.watch({
 			online: () => this.#i.hurry(),
-			visible: () => this.#M(),
+			visible: () => this.#N(),
 			devicesChanged: () => void this.refreshDevices()
 		}), this.#i.open(), this.refreshDevices();
 	}
@@ -1500,20 +1484,20 @@ var Ae = 1e3, je = class {
 	}
 	async toggleStreaming() {
 		if (this.state.streaming) return this.#_();
-		!this.state.loading && !this.#f && await this.#m();
+		this.state.loading || this.#f || (this.state.connection === "closed" && this.#i.open(), await this.#m());
 	}
 	restart() {
 		this.#_(), this.#i.open(), this.#r.clear();
-		let { connection: e, clockOffset: t, roundTrip: n, settings: r, devices: i, micMuted: a } = this.state, o = {
+		let { connection: e, settings: t, devices: n, micMuted: r, detector: i, denoising: a } = this.state, o = {
 			connection: e,
-			clockOffset: t,
-			roundTrip: n,
-			settings: r,
-			devices: i,
-			micMuted: a
+			settings: t,
+			devices: n,
+			micMuted: r,
+			detector: i,
+			denoising: a
 		};
 		this.#n.set({
-			...D,
+			...O,
 			...o
 		});
 	}
@@ -1541,15 +1525,15 @@ var Ae = 1e3, je = class {
 	#h() {
 		this.#c ??= this.#v();
 		let { audio: e, clock: t } = this.#t;
-		return ye.open(e, t, this.#c, this.state.settings, this.#N, this.#r);
+		return ve.open(e, t, this.#c, this.state.settings, this.#P, this.#r);
 	}
 	#g(e) {
-		this.#l = e, this.#r.playback = e.playback, e.ear.mute(this.state.micMuted), this.#n.set({ streaming: !0 }), this.#O(), this.refreshDevices();
+		this.#l = e, this.#r.playback = e.playback, e.ear.mute(this.state.micMuted), this.#n.set({ streaming: !0 }), this.#k(), this.refreshDevices();
 	}
 	#_() {
-		this.#u += 1, this.#p(), this.state.streaming && this.#A({
+		this.#u += 1, this.#p(), this.state.streaming && this.#j({
 			action: "conversation_end",
-			timestamp: this.#j()
+			timestamp: this.#M()
 		}), this.#r.playback = null, this.#l?.close(), this.#l = null, this.#n.set({
 			streaming: !1,
 			loading: this.state.queued,
@@ -1596,118 +1580,137 @@ var Ae = 1e3, je = class {
 	#C(e) {
 		this.#r.info(e.message, "error"), this.#r.problem(e.code, e.message);
 	}
-	#w(e, t) {
-		let n = this.state.connection;
-		this.#n.set({
+	#w(e, t, n) {
+		let { connection: r, streaming: i } = this.state, a = this.#d;
+		if (this.#n.set({
 			connection: e,
 			retryAt: t
-		}), e !== "open" && (this.#d = !1, e === "waiting" && n !== "waiting" ? this.#T(n === "open") : n === "open" && this.#r.lost());
+		}), e !== "open") {
+			if (this.#T(), e === "waiting" && r === "open") this.#D("connection-lost", "The connection was lost. Trying again …");
+			else if (e === "waiting") this.#D("connection-refused", "The server cannot be reached. Trying again …");
+			else if (e === "closed" && n !== void 0) {
+				i && this.#_();
+				let e = a ? "session-ended" : "connection-refused";
+				this.#D(e, `The server ended the connection: ${n || "it gave no reason"}.`);
+			}
+		}
 	}
-	#T(e) {
-		this.#p(), this.#r.lost(), this.#n.set({
+	#T() {
+		this.#d = !1, this.#p(), this.#r.lost();
+		let e = !this.state.queued && this.state.loading;
+		this.#n.set({
 			queued: !1,
 			queuePosition: null,
-			currentSessionId: null
-		}), e ? this.#E("connection-lost", "The connection was lost. Trying again …") : this.#E("connection-refused", "The server cannot be reached. Trying again …");
+			currentSessionId: null,
+			loading: e
+		});
 	}
 	#E(e, t) {
+		this.#n.set({
+			clockOffset: e,
+			roundTrip: t
+		}), this.#r.waterfall.roundTrip(t);
+	}
+	#D(e, t) {
 		let { problems: n, messages: r } = this.state;
 		(r.at(-1)?.kind !== "connection" || n.at(-1)?.code !== e) && (this.#r.info(t, "connection"), this.#r.problem(e, t));
 	}
-	#D() {
+	#O() {
 		this.#d = !0, this.#i.settled();
 		let { voice: e, speed: t } = this.state.settings;
-		e && this.changeVoice(e), t !== 1 && this.changeTTSSpeed(t), this.state.streaming && this.#O();
+		e && this.changeVoice(e), t !== 1 && this.changeTTSSpeed(t), this.state.streaming && this.#k();
 	}
-	#O() {
+	#k() {
 		if (!this.#d) return;
 		let e = {
 			pauses_itself: !1,
 			decisions: !0
 		}, t = this.#e.pureFrontend ? { mode: "pure_frontend" } : {};
-		this.#A({
+		this.#j({
 			action: "conversation_start",
-			timestamp: this.#j(),
+			timestamp: this.#M(),
 			client: e,
 			...t
 		}), this.#e.pureFrontend && this.#r.turn("listening");
 	}
-	#k(e) {
+	#A(e) {
 		J(() => this.#r.receive(e));
 	}
-	#A(e) {
+	#j(e) {
 		this.#i.send(e);
 	}
-	#j() {
+	#M() {
 		return Math.round(this.#t.clock.wall());
 	}
-	#M() {
+	#N() {
 		this.#i.hurry(), this.#l?.wake();
 	}
-	#N = {
+	#P = {
 		frame: (e) => {
-			this.#d && this.#i.sendAudio(re(e));
+			this.#d && this.#i.sendAudio(E(e));
 		},
 		level: (e) => this.#n.set({ inputLevel: e }),
-		detected: (e) => this.#P(e),
-		voiced: (e) => this.#r.waterfall.voiced(e),
+		detected: (e) => this.#F(e),
+		voiced: (e) => {
+			this.state.detector === "silero" && this.#r.waterfall.voiced(e);
+		},
 		failed: (e, t) => this.#x(e, t),
 		silenced: (e) => {
 			this.#_(), this.#C(e);
 		}
 	};
-	#P(e) {
+	#F(e) {
 		if (!this.#l) return;
 		let { playback: t } = this.#l;
-		this.#p(), e === "candidate" ? (this.#n.set({ userSpeech: "candidate" }), t.active && t.duck()) : e === "misfire" ? (this.#n.set({ userSpeech: "none" }), t.paused || t.unduck()) : e === "start" ? this.#F() : this.#I();
-	}
-	#F() {
-		this.#n.set({ userSpeech: "confirmed" }), this.#R && (this.#A({
-			action: "vad_speech_start",
-			timestamp: this.#j()
-		}), this.#r.turn("listening"));
+		this.#p(), e === "candidate" ? (this.#n.set({ userSpeech: "candidate" }), t.active && t.duck()) : e === "misfire" ? (this.#n.set({ userSpeech: "none" }), t.paused || t.unduck()) : e === "start" ? this.#I() : this.#L();
 	}
 	#I() {
-		this.#n.set({ userSpeech: "none" }), this.#L(), this.#R && (this.#A({
-			action: "vad_speech_end",
-			timestamp: this.#j()
-		}), this.state.streamState === "listening" && this.#r.turn("processing"));
+		this.#n.set({ userSpeech: "confirmed" }), this.#z && (this.#j({
+			action: "vad_speech_start",
+			timestamp: this.#M()
+		}), this.#r.turn("listening"));
 	}
 	#L() {
-		this.#p = this.#t.clock.after(Ae, () => {
+		this.#n.set({ userSpeech: "none" }), this.#R(), this.#z && (this.#j({
+			action: "vad_speech_end",
+			timestamp: this.#M()
+		}), this.state.streamState === "listening" && this.#r.turn("processing"));
+	}
+	#R() {
+		this.#p = this.#t.clock.after(je, () => {
 			let e = this.#l?.playback;
 			e && !e.paused && e.unduck();
 		});
 	}
-	get #R() {
+	get #z() {
 		return this.#e.marks ?? this.state.detector === "silero";
 	}
 	toggleMicMute() {
 		let e = !this.state.micMuted;
-		this.#n.set({ micMuted: e }), this.#l?.ear.mute(e), e && this.#l && (this.#P("misfire"), this.#A({
+		this.#n.set({ micMuted: e }), this.#l?.ear.mute(e), e && this.#l && (this.#F("misfire"), this.#j({
 			action: "vad_speech_end",
-			timestamp: this.#j(),
+			timestamp: this.#M(),
 			reason: "muted"
 		}), this.state.streamState === "listening" && this.#r.turn("idle"));
 	}
 	changeVoice(e) {
-		this.#z({ voice: e }), this.#A({
+		this.#B({ voice: e }), this.#j({
 			action: "change_voice",
 			voice_name: e,
-			timestamp: this.#j()
+			timestamp: this.#M()
 		});
 	}
 	changeTTSSpeed(e) {
 		let t = Math.min(1.5, Math.max(.5, e));
-		this.#z({ speed: t }), this.#A({
+		this.#B({ speed: t }), this.#j({
 			action: "change_tts_speed",
 			speed: t,
-			timestamp: this.#j()
+			timestamp: this.#M()
 		});
 	}
 	changeEmotion(e, t = []) {
-		let n = this.#j(), r = [...t];
-		this.#A({
+		let n = this.#M(), r = [...t];
+		this.#j({
 			action: "change_emotion",
 			emotion_name: e,
 			emotion_vector: r,
@@ -1715,8 +1718,8 @@ var Ae = 1e3, je = class {
 		});
 	}
 	changeTTSModel(e, t = {}) {
-		let n = this.#j();
-		this.#A({
+		let n = this.#M();
+		this.#j({
 			action: "change_tts_model",
 			model_type: e,
 			config: t,
@@ -1724,17 +1727,17 @@ var Ae = 1e3, je = class {
 		});
 	}
 	changeLLMModel(e, t = "", n = "", r = null) {
-		this.#A({
+		this.#j({
 			action: "change_llm_model",
 			model_name: e,
 			base_url: t,
 			api_key: n,
 			extra_body: r,
-			timestamp: this.#j()
+			timestamp: this.#M()
 		});
 	}
 	async selectInput(e) {
-		this.#z({ inputDevice: e });
+		this.#B({ inputDevice: e });
 		try {
 			await this.#l?.listen(e);
 		} catch (e) {
@@ -1743,7 +1746,7 @@ var Ae = 1e3, je = class {
 		}
 	}
 	async selectOutput(e) {
-		this.#z({ outputDevice: e }), await this.#l?.playback.setDevice(e);
+		this.#B({ outputDevice: e }), await this.#l?.playback.setDevice(e);
 	}
 	async refreshDevices() {
 		let e = await this.#t.audio.devices();
@@ -1751,9 +1754,9 @@ var Ae = 1e3, je = class {
 	}
 	setVolume(e) {
 		let t = Math.min(1, Math.max(0, e));
-		this.#z({ volume: t }), this.#l?.playback.setVolume(t);
+		this.#B({ volume: t }), this.#l?.playback.setVolume(t);
 	}
-	#z(e) {
+	#B(e) {
 		this.#n.set({ settings: {
 			...this.state.settings,
 			...e
@@ -1762,7 +1765,7 @@ var Ae = 1e3, je = class {
 	async uploadFile(e) {
 		this.#n.set({ uploading: !0 }), this.#r.turn("processing");
 		try {
-			await this.#B(e);
+			await this.#V(e);
 		} catch (e) {
 			this.#r.turn("idle");
 			let t = e instanceof $ ? e.message : "The file could not be sent.";
@@ -1771,32 +1774,32 @@ var Ae = 1e3, je = class {
 			this.#n.set({ uploading: !1 });
 		}
 	}
-	async #B(e) {
+	async #V(e) {
 		let t = this.state.currentSessionId;
 		if (!t) throw new $("There is no session to send the file to yet.");
 		let n = new FormData();
-		n.set("session_id", t), n.set("file", Ne(e), e.name);
+		n.set("session_id", t), n.set("file", Pe(e), e.name);
 		let r = await this.#t.post(new URL("api/upload", this.#a).href, n);
-		if (!r.ok) throw new $(await Pe(r));
+		if (!r.ok) throw new $(await Fe(r));
 	}
 	onNewAudioOutput(e) {
 		let t = (t, n) => e(t, n);
 		return this.#s.add(t), () => this.#s.delete(t);
 	}
-	#V(e, t) {
+	#H(e, t) {
 		for (let n of this.#s) J(() => n(e, t));
 	}
 }, $ = class extends Error {};
-function Me(e, t) {
+function Ne(e, t) {
 	if (t !== void 0) return new URL(t, globalThis.location?.href);
 	let n = new URL("./", e);
 	return n.protocol = n.protocol.replace(/^ws/, "http"), n;
 }
-function Ne(e) {
+function Pe(e) {
 	return e.type ? e : new Blob([e], { type: "text/plain" });
 }
-async function Pe(e) {
+async function Fe(e) {
 	let t = await e.json().catch(() => null), n = typeof t == "object" && t && "detail" in t ? t.detail : null;
 	return typeof n == "string" ? n : `The server refused the file (${e.status}).`;
 }
-export { ae as STAGES, Oe as createConversation, oe as quantiles };
+export { ie as STAGES, Q as createConversation, ae as quantiles };

@@ -27,8 +27,8 @@
 		halt() {
 			this.chunks = [];
 			this.offset = 0;
-			this.resume();
-			this.fade = 1;
+			this.paused = false;
+			this.fade = this.gain = this.target = 1;
 		}
 		pause() {
 			if (this.paused) return;

@@ -72,7 +72,7 @@ function useServer(conversation: Conversation, written: About) {
 
 function Whole() {
   const words = useWords();
-  const empty = useConversation((state) => state.messages.length === 0);
+  const empty = useConversation((state) => state.messages.every(({ role }) => role === "info"));
   const [open, setOpen] = useState<"settings" | "details" | null>(null);
   const [failure, setFailure] = useState<string | null>(null);
   const secure = window.isSecureContext;

@@ -10,7 +10,9 @@ import { height, Ribbon } from "./ribbon.tsx";
 
 export function Dock({ usable, fail }: { usable: boolean; fail: (sentence: string) => void }) {
   const streaming = useConversation((state) => state.streaming);
-  const begun = useConversation((state) => state.streaming || state.messages.length > 0);
+  const begun = useConversation(
+    (state) => state.streaming || state.messages.some(({ role }) => role !== "info"),
+  );
   return (
     <section class={begun ? "dock" : "dock resting"}>
       <Turn />

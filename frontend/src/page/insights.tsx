@@ -26,16 +26,26 @@ export function Decisions() {
   );
 }
 
+/** The server's outcomes; one that is not known here is shown in its own words. */
+const OUTCOMES: Readonly<Record<string, Key>> = {
+  answer: "outcome_answer",
+  "stop the reply": "outcome_stop",
+  "wait for more": "outcome_wait",
+  ignore: "outcome_ignore",
+  speculate: "outcome_speculate",
+  discard: "outcome_discard",
+};
+
 function Why({ decision }: { decision: Decision }) {
   const words = useWords();
-  const evidence = inOneLine(decision.evidence);
+  const { outcome, rule, turn_id: turn } = decision;
   return (
     <li>
       <Time at={decision.at} />
       <span>
-        <b>{decision.outcome.replaceAll("_", " ")}</b> <span>{decision.rule.replaceAll("_", " ")}</span>
-        {decision.turn_id > 0 && <em>{words("turnNumber", { turn: decision.turn_id })}</em>}
-        {evidence && <small>{evidence}</small>}
+        <b>{outcome in OUTCOMES ? words(OUTCOMES[outcome] as Key) : outcome}</b>
+        {turn > 0 && <em>{words("turnNumber", { turn })}</em>}
+        <small>{words("because", { rule, evidence: inOneLine(decision.evidence) })}</small>
       </span>
     </li>
   );

@@ -20,9 +20,10 @@ export function Messages() {
   return (
     <div class="messages" role="region" aria-label={words("conversation")} tabIndex={0} ref={list}>
       <ol>
-        {messages.map((message) => (
-          <Line key={message.id} message={message} words={words} />
-        ))}
+        {messages.map(
+          (message) =>
+            message.kind !== "queue" && <Line key={message.id} message={message} words={words} />,
+        )}
       </ol>
     </div>
   );
@@ -96,7 +97,7 @@ function Reply({ message, words }: LineProps) {
           <>
             <span class="cut">{words("interruptedHere")}</span>
             {rest && <span class="unseen"> {words("notHeard")} </span>}
-            <del>{rest}</del>
+            <del>{rest.trim()}</del>
           </>
         )}
       </p>
@@ -106,6 +107,7 @@ function Reply({ message, words }: LineProps) {
 
 function Info({ message, words }: LineProps) {
   const tool = message.tool;
+  const text = message.kind === "connection" ? words("problem_connection-lost") : message.content;
   return (
     <li class={`info ${message.kind ?? "notice"}`}>
       {tool ? (
@@ -114,7 +116,7 @@ function Info({ message, words }: LineProps) {
           {words("toolCall", { name: tool.name })} <code>{inOneLine(tool.args)}</code>
         </span>
       ) : (
-        message.content
+        text
       )}
     </li>
   );

@@ -1,0 +1,253 @@
+"""Easy Turn: whole utterances over gRPC, text and a tag that says whether the turn is over."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import logging
+import re
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import AbstractAsyncContextManager, suppress
+from dataclasses import replace
+from typing import Annotated, Any
+
+import anyio
+from pydantic import Field
+
+from xtalk.audio import RATE_IN, AudioFrame, pcm_to_float
+from xtalk.errors import ModelError
+from xtalk.remote import Remote, Shared, Unreadable
+from xtalk.speech.interfaces import ASR, Transcript
+from xtalk_asr_easy_turn.messages import HEALTH_CHECK, RECOGNIZE, message
+
+__all__ = ["EasyTurnASR"]
+
+log = logging.getLogger(__name__)
+
+TAG = re.compile(r"<(complete|incomplete|backchannel|wait)>", re.IGNORECASE)
+FIRST_S = 1.0  # an utterance shorter than this is decoded once, at its end
+# A channel whose service came back tries it at once, and not after up to two minutes.
+OPTIONS = (
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 300),
+)
+
+
+class EasyTurnASR(ASR):
+    """Easy Turn. The service knows whole utterances only, so each decode sends all of it.
+
+    Partial texts are therefore asked for only when the utterance has grown by half, beside the
+    listening; the final one waits for none of them. All clones share one channel.
+    """
+
+    def __init__(
+        self,
+        host: Annotated[str, Field(min_length=1, description="where the service runs")] = (
+            "localhost"
+        ),
+        port: Annotated[int, Field(ge=1, le=65535, description="its port")] = 50051,
+        language: Annotated[str, Field(description="the language that it is told")] = "zh",
+        task: Annotated[
+            str, Field(description="what it is asked to do, in the tags of its model")
+        ] = "<TRANSCRIBE> <BACKCHANNEL> <COMPLETE>",
+        timeout: Annotated[float, Field(gt=0, description="seconds for one decode")] = 30,
+    ) -> None:
+        self._target = f"{host}:{port}"
+        self._language = language
+        self._task = task
+        self._remote = Remote(
+            name="Easy Turn (EasyTurnASR)",
+            check="check that its gRPC service runs, and its host and port",
+            timeout_s=timeout,
+        )
+        self._shared = Shared(self._channel)
+        self._checking: asyncio.Task[None] | None = None
+
+    async def open(self) -> None:
+        """Connect and ask for its health in the background; what is wrong goes into the log."""
+        await self._shared.hold()
+        self._checking = asyncio.get_running_loop().create_task(self._check())
+
+    async def close(self) -> None:
+        checking, self._checking = self._checking, None
+        if checking is not None:
+            await _give_up(checking)
+            await self._shared.release()
+
+    def clone(self) -> EasyTurnASR:
+        twin = copy.copy(self)
+        twin._checking = None
+        twin.reset()
+        return twin
+
+    def reset(self) -> None:
+        self.__dict__.pop("_segment", None)  # what `recognize_stream` of ASR collects
+
+    def recognize(self, audio: bytes) -> str:
+        """The text without its tag, over a channel of its own.
+
+        gRPC's asyncio client logs false errors when it runs on two loops of one process, so the
+        blocking method uses the blocking client.
+        """
+        if not audio:
+            return ""
+        import grpc
+
+        request, limit_s = self._request(audio), self._remote.timeout_s
+        try:
+            with grpc.insecure_channel(self._target, OPTIONS) as channel:
+                return _transcript(channel.unary_unary(RECOGNIZE)(request, timeout=limit_s)).text
+        except Exception as error:  # whatever gRPC raises
+            raise self._remote.failed(error) from None
+
+    async def async_recognize(self, audio: bytes) -> str:
+        """The text without its tag."""
+        return (await self._heard(audio)).text
+
+    async def transcribe(
+        self, frames: AsyncIterator[AudioFrame]
+    ) -> AsyncGenerator[Transcript, None]:
+        segment = bytearray()
+        pace = Pace()
+        text = ""
+        beside = _Beside()
+        try:
+            async for frame in frames:
+                segment += frame.pcm
+                partial = beside.result()
+                if partial is not None and partial.text != text:
+                    text = partial.text
+                    yield replace(partial, tag=None)  # the tag judges what is over
+                if beside.idle and pace.is_due(len(segment)):
+                    beside.begin(self._heard(bytes(segment)))
+        finally:
+            await beside.give_up()
+        yield replace(await self._heard(bytes(segment)), final=True)
+
+    async def _heard(self, audio: bytes) -> Transcript:
+        if not audio:
+            return Transcript(text="")
+        request = self._request(audio)
+        return await self._remote.call(lambda: self._asked(request))
+
+    async def _asked(self, request: bytes) -> Transcript:
+        async with self._shared.use() as channel:
+            call = channel.unary_unary(RECOGNIZE)(request, timeout=self._remote.timeout_s)
+            return _transcript(await _answer(call))
+
+    def _request(self, audio: bytes) -> bytes:
+        samples = pcm_to_float(AudioFrame(audio, RATE_IN).check().pcm)
+        request = message("AudioRequest")(
+            audio_data=samples.astype("<f4").tobytes(),
+            audio_data_shape=samples.shape,
+            sample_rate=RATE_IN,
+            task=self._task,
+            lang=self._language,
+        )
+        return bytes(request.SerializeToString())
+
+    def _channel(self) -> AbstractAsyncContextManager[Any]:
+        import grpc.aio
+
+        channel: AbstractAsyncContextManager[Any] = grpc.aio.insecure_channel(self._target, OPTIONS)
+        return channel
+
+    async def _check(self) -> None:
+        with suppress(ModelError):  # it is in the log, and the first utterance will tell
+            status = await self._remote.call(self._health)
+            if status.upper() != "HEALTHY":
+                log.warning("%s says that it is not ready", self._remote.name)
+
+    async def _health(self) -> str:
+        request = message("HealthRequest")().SerializeToString()
+        async with self._shared.use() as channel:
+            call = channel.unary_unary(HEALTH_CHECK)(request, timeout=self._remote.timeout_s)
+            return str(_read("HealthResponse", await _answer(call)).status)
+
+
+class Pace:
+    """When to decode an utterance that grows: after a second, then whenever it grew by half.
+
+    So all decodes together, the final one included, send at most four times the utterance.
+    """
+
+    def __init__(self) -> None:
+        self._next = 2 * RATE_IN * FIRST_S
+
+    def is_due(self, size: int) -> bool:
+        """Whether to decode this many bytes now; if so, they count as decoded."""
+        if size < self._next:
+            return False
+        self._next = 1.5 * size
+        return True
+
+
+class _Beside:
+    """At most one decode beside the listening. One that fails is no loss: the final one tells."""
+
+    def __init__(self) -> None:
+        self._task: asyncio.Task[Transcript] | None = None
+
+    @property
+    def idle(self) -> bool:
+        return self._task is None
+
+    def begin(self, decode: Any) -> None:
+        self._task = asyncio.get_running_loop().create_task(decode)
+
+    def result(self) -> Transcript | None:
+        """What it found, once; None while there is nothing."""
+        if self._task is None or not self._task.done():
+            return None
+        task, self._task = self._task, None
+        try:
+            return task.result()
+        except ModelError:
+            return None
+
+    async def give_up(self) -> None:
+        if self._task is not None:
+            await _give_up(self._task)
+
+
+async def _give_up(task: asyncio.Task[Any]) -> None:
+    task.cancel()
+    with anyio.CancelScope(shield=True):
+        await asyncio.wait([task])
+    if not task.cancelled():
+        task.exception()  # or asyncio would complain that nobody asked for it
+
+
+async def _answer(call: Any) -> bytes:
+    """What a call brings; being cancelled ends it at the service.
+
+    The call is watched and not awaited until it is over: grpc.aio would replace the cancellation
+    by one of its own, in which anyio does not recognise its scope.
+    """
+    over = asyncio.Event()
+    call.add_done_callback(lambda _: over.set())
+    try:
+        await over.wait()
+    finally:
+        call.cancel()  # of no effect when it is over
+    return bytes(await call)
+
+
+def _read(name: str, content: bytes) -> Any:
+    from google.protobuf.message import DecodeError
+
+    try:
+        return message(name).FromString(content)
+    except DecodeError:
+        raise Unreadable(f"message {name}") from None
+
+
+def _transcript(content: bytes) -> Transcript:
+    """The text of an answer, and its last tag in small letters."""
+    answer = _read("AudioResponse", content)
+    if not answer.success:
+        raise Unreadable("result: it says that it failed")  # its own words stay with it
+    tags = TAG.findall(answer.result_text)
+    text = " ".join(TAG.sub(" ", answer.result_text).split())
+    return Transcript(text=text, tag=f"<{tags[-1].lower()}>" if tags else None)

@@ -15,9 +15,8 @@ from aiohttp import web
 from xtalk.audio import AudioFrame
 from xtalk.errors import AudioError, ModelError
 from xtalk.remote import Refusal, Remote, WarmSocket, accepted, explained, open_socket
-from xtalk.speech.remote import RemoteVoice, speakable
+from xtalk.speech.remote import RemoteVoice, speakable, wav_answer
 from xtalk.testing.services import FakeService, Fault, ServiceChecks, running
-from xtalk.wav import WavStream
 
 pytestmark = pytest.mark.real_time
 
@@ -59,17 +58,13 @@ class WavVoice(RemoteVoice):
         super().__init__(remote, output_rate=8000)
 
     async def request(self, text: str) -> AsyncGenerator[AudioFrame, None]:
-        wav = WavStream("the answer")
         async with (
             self.http.use() as client,
             client.stream("POST", self._url, json={"text": text}) as response,
-            aclosing(accepted(response).aiter_bytes()) as pieces,
+            aclosing(wav_answer(accepted(response), self.output_rate)) as frames,
         ):
-            async for piece in pieces:
-                for frame in wav.push(piece):
-                    yield frame
-        for frame in wav.end():
-            yield frame
+            async for frame in frames:
+                yield frame
 
 
 class TestWavVoice(ServiceChecks):

@@ -6,13 +6,17 @@ import copy
 import re
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from xtalk.audio import AudioFrame
 from xtalk.remote import Remote, Shared, blocking, http_client
 from xtalk.speech.interfaces import TTS, SpeechChunk
+from xtalk.wav import WavStream
 
-__all__ = ["RemoteVoice", "speakable"]
+if TYPE_CHECKING:
+    import httpx
+
+__all__ = ["RemoteVoice", "speakable", "wav_answer"]
 
 V = TypeVar("V", bound="RemoteVoice")
 
@@ -25,6 +29,20 @@ def speakable(text: str) -> str:
     """The text without what no service can say; "" when that leaves no letter and no digit."""
     said = _UNSPEAKABLE.sub(" ", text).strip()
     return said if any(map(str.isalnum, said)) else ""
+
+
+async def wav_answer(response: httpx.Response, rate: int) -> AsyncGenerator[AudioFrame, None]:
+    """The sound of an answer that is a WAV file, at `rate` Hz, while it arrives.
+
+    AudioError when it is none.
+    """
+    wav = WavStream("the answer", rate)
+    async with aclosing(response.aiter_bytes()) as pieces:
+        async for piece in pieces:
+            for frame in wav.push(piece):
+                yield frame
+    for frame in wav.end():
+        yield frame
 
 
 class RemoteVoice(TTS):

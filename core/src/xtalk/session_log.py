@@ -20,7 +20,7 @@ import zlib
 from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
 from contextlib import aclosing
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar, cast
@@ -113,12 +113,14 @@ class SessionLog:
         pipeline = session.pipeline
         models = {slot: getattr(pipeline, getter)() for slot, getter in _MODELS.items()}
         self._put(self._open, 0)
+        passed = timedelta(seconds=self._t)  # this module may just have been imported
+        began = session.clock.wall() - passed
         self._write(
             {
                 "xtalk_session_log": VERSION,
                 "session": session.id,
-                "began": session.clock.wall().isoformat(),
-                "wall_ms": session.clock.wall_ms(),
+                "began": began.isoformat(),
+                "wall_ms": session.clock.wall_ms() - passed // timedelta(milliseconds=1),
                 "config": masked("", _plain(session.config)),
                 "models": {slot: type(m).__name__ for slot, m in models.items() if m is not None},
                 "vad_frame_samples": getattr(models["vad"], "frame_samples", None),

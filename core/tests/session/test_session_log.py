@@ -55,12 +55,13 @@ def logged(
     config: dict[str, Any] | None = None,
     latency_s: float = 0.0,
     client: dict[str, Any] | None = None,
+    clock: Callable[[int, float], Clock] = WallClock,
     **models: Any,
 ) -> Log:
     """The log of a conversation in virtual time."""
 
     async def main() -> None:
-        clock = WallClock(1_700_000_000_000, anyio.current_time())
+        watch = clock(1_700_000_000_000, anyio.current_time())
         slots = {
             "asr": ScriptedASR(),
             "llm_agent": ScriptedAgent(),
@@ -73,7 +74,7 @@ def logged(
         )
         transport = MemoryTransport(latency_s=latency_s)
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(Host(service, clock=clock).connect, transport)
+            tasks.start_soon(Host(service, clock=watch).connect, transport)
             async with WireClient(MemoryConnection(transport), **(client or {})) as caller:
                 await caller.wait_for(m.SessionInfo)
                 await converse(caller)
@@ -82,6 +83,30 @@ def logged(
     virtual_time.run(main())
     (path,) = folder.glob("*.jsonl")
     return read(path)
+
+
+class SlowStart(WallClock):
+    """A session whose log is a second late, as when its module has to be loaded first."""
+
+    late = 0.0
+
+    def now(self) -> float:
+        now, self.late = super().now() + self.late, 1.0
+        return now
+
+
+def test_time_zero_is_the_time_of_day_when_the_session_began(tmp_path: Path) -> None:
+    async def ping(client: WireClient) -> None:
+        client.send(m.Ping())
+        await client.wait_for(m.Pong)
+
+    log = logged(tmp_path, ping, clock=SlowStart)
+    pong = next(f for f in log.sent if f.message and f.message["action"] == "pong")
+    assert pong.message is not None
+    told = pong.message["server_recv_timestamp"]
+    assert log.header.wall_ms + 1000 * pong.t == pytest.approx(told, abs=2)
+    began = datetime.fromisoformat(log.header.began).timestamp()
+    assert 1000 * began == pytest.approx(log.header.wall_ms, abs=2)
 
 
 # --- the same conversation from its log ---------------------------------------------------------

@@ -419,7 +419,7 @@ class ToneModels:
         """The same and a second voice, whose tones are half as high again."""
         return self._vits("vits_two_voices", speakers=2)
 
-    def _vits(self, name: str, speakers: int, **metadata: object) -> Path:
+    def _vits(self, name: str, speakers: int) -> Path:
         graph = Graph()
         x = graph.input("x", INT64, "N", "L")
         length = graph.input("x_length", INT64, "N")
@@ -432,16 +432,16 @@ class ToneModels:
         samples = sing(graph, x, length_scale, pitch)
         samples = graph.op("Add", samples, unused(graph, length, noise, noise_w))
         graph.output("y", graph.op("Reshape", samples, i64([1, 1, -1])), FLOAT, "N", 1, "S")
-        about = {
-            "model_type": "vits",
-            "comment": "tones",
-            "language": "English",
-            "sample_rate": RATE,
-            "add_blank": 0,
-            "n_speakers": speakers,
-            "punctuation": " , . ! ?",
-        }
-        return graph.save(self.path(f"{name}.onnx"), **{**about, **metadata})
+        return graph.save(
+            self.path(f"{name}.onnx"),
+            model_type="vits",
+            comment="tones",
+            language="English",
+            sample_rate=RATE,
+            add_blank=0,
+            n_speakers=speakers,
+            punctuation=" , . ! ?",
+        )
 
     @cached_property
     def piper(self) -> Path:
@@ -450,7 +450,24 @@ class ToneModels:
 
     @cached_property
     def _piper(self) -> Path:
-        return self._vits("piper", speakers=1, comment="piper", voice="en-us", has_espeak=1)
+        graph = Graph()
+        symbols = graph.input("input", INT64, "N", "L")
+        lengths = graph.input("input_lengths", INT64, "N")
+        scales = graph.input("scales", FLOAT, 3)  # of noise, length, noise again
+        samples = sing(graph, symbols, graph.op("Gather", scales, i64([1])), f32([1.0]))
+        samples = graph.op("Add", samples, unused(graph, lengths))
+        samples = graph.op("Reshape", samples, i64([1, 1, 1, -1]))
+        graph.output("output", samples, FLOAT, "N", 1, 1, "S")
+        return graph.save(
+            self.path("piper.onnx"),
+            model_type="vits",
+            comment="piper",
+            language="English",
+            voice="en-us",
+            has_espeak=1,
+            n_speakers=1,
+            sample_rate=RATE,
+        )
 
     @cached_property
     def matcha(self) -> Path:
@@ -623,7 +640,8 @@ class ToneModels:
         valid = graph.input("valid_ids", INT32, "N", "L")
         lengths = graph.input("label_lens", INT32, "N")
         first_piece = graph.op("Equal", valid, np.array(1, np.int32))
-        word = graph.op("Greater", tokens, np.array(2, np.int32))
+        edges = [graph.op("Equal", tokens, np.array(edge, np.int32)) for edge in (1, 2)]
+        word = graph.op("Not", graph.op("Or", *edges))  # neither <s> nor </s>
         is_word = graph.op("Reshape", graph.op("And", first_piece, word), i64([-1]))
         words = graph.op("Compress", graph.op("Reshape", tokens, i64([-1])), is_word, axis=0)
         cases = graph.op("Gather", case, words, axis=0)

@@ -4,7 +4,7 @@ sherpa-onnx reads its settings from the metadata of a model. Where a key is miss
 `exit`, and with it the whole process ends without a Python exception; an unknown `model_type` may
 end it at the first use. So every file passes `check_model` before it is handed over.
 
-The keys of each kind were found by running sherpa-onnx 1.13 and 2.0 on files without them.
+The keys of each kind were found by running sherpa-onnx 2.0 on files without them.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ KEYS: Mapping[str, str] = {
     # speech synthesis
     "vits": "sample_rate n_speakers language comment",
     "matcha": "sample_rate n_speakers use_eos_bos pad_id",
-    "kokoro": "sample_rate n_speakers has_espeak style_dim",
+    "kokoro": "sample_rate n_speakers style_dim",
     # punctuation
     "ct_transformer punctuation": "tokens punctuations vocab_size unk_symbol",
     "online punctuation": "COMMA PERIOD QUESTION UPPER CAP MIX_CASE",
@@ -101,7 +101,7 @@ TYPED_KEYS: Mapping[str, tuple[str, Mapping[str, str]]] = {
             "lstm": "num_encoder_layers T decode_chunk_len rnn_hidden_size d_model",
         },
     ),
-    "kitten": ("model_type", {"kitten-tts": "sample_rate n_speakers has_espeak style_dim"}),
+    "kitten": ("model_type", {"kitten-tts": "sample_rate n_speakers style_dim"}),
     "vocoder": ("model_type", {"hifigan": "", "vocos": ""}),
     "speaker embedding": (
         "framework",

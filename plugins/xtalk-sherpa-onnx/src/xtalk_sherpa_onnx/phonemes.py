@@ -1,7 +1,7 @@
 """Text to phonemes with eSpeak NG, for the models that read those.
 
-sherpa-onnx had espeak-ng in it until 1.13; since 2.0 it takes the phonemes from its caller.
-The extra `espeak` brings the library, which is under the GPL.
+sherpa-onnx has had no espeak-ng in it since 2.0 and takes the phonemes from its caller. The
+extra `espeak` brings the library, which is under the GPL.
 """
 
 from __future__ import annotations
@@ -85,9 +85,9 @@ def _library() -> Any:
         import espeakng_loader
     except ImportError:
         raise ConfigError(
-            "this model reads phonemes, and sherpa-onnx 2 does not make them: run "
-            "pip install 'xtalk-sherpa-onnx[espeak]', or pip install 'sherpa-onnx<2', or name a "
-            "lexicon in `options`"
+            "this model reads phonemes, and sherpa-onnx does not make them: run "
+            "pip install 'xtalk-sherpa-onnx[espeak]', or for English run "
+            'xtalk models get lexicon-en-us and give options = { lexicon = "lexicon-en-us" }'
         ) from None
     original = Path(espeakng_loader.get_library_path())
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:

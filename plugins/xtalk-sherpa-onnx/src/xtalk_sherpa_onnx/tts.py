@@ -1,7 +1,7 @@
 """The voices of sherpa-onnx in the process: VITS (Piper, MeloTTS ...), Matcha, Kokoro, KittenTTS.
 
 model  ->  which kind it is, by its metadata and the files beside it
-       ->  its files: tokens, lexicon, espeak-ng-data, rules, voices, vocoder
+       ->  its files: tokens, lexicon, rules, voices, vocoder
        ->  sherpa_onnx.OfflineTts, shared by all sessions
 """
 
@@ -37,7 +37,10 @@ Kind = Literal["vits", "matcha", "kokoro", "kitten"]
 VOCODER = "vocos-22khz-univ"
 
 # What of a model's configuration names files; a lexicon may be several, with commas between.
-FILES = ("tokens", "lexicon", "data_dir", "dict_dir", "voices")
+FILES = ("tokens", "lexicon", "voices")
+
+# What a configuration of sherpa-onnx 2 has and no longer reads, and a method.
+UNUSED = ("data_dir", "dict_dir", "lang", "validate")
 
 # Normal form of numbers and dates in Chinese, in the order in which the rules apply.
 RULES = ("phone", "date", "number", "new_heteronym", "phone-zh", "date-zh", "number-zh")
@@ -75,11 +78,13 @@ class SherpaOnnxTTS(TTS):
         options: Annotated[
             dict[str, str | float] | None,
             Field(
-                description="what sherpa-onnx knows of this kind besides: tokens, lexicon, "
-                "data_dir (where they have other names or places), noise_scale, "
-                "noise_scale_w, length_scale"
+                description="what sherpa-onnx knows of this kind besides: tokens, lexicon, voices "
+                "(paths, or names of `xtalk models list`), noise_scale, noise_scale_w, length_scale"
             ),
         ] = None,
+        silence_scale: Annotated[
+            float, Field(ge=0, description="pauses are made so many times as long; 1 keeps them")
+        ] = 0.2,
         rule_fsts: Annotated[
             list[str] | None,
             Field(description="rules that rewrite the text; None: those beside the model"),
@@ -90,6 +95,7 @@ class SherpaOnnxTTS(TTS):
         files = _find(model, kind, vocoder, options or {})
         self._tts = _load(files, rule_fsts, num_threads, provider)
         self._phonemes = _phonemizer(files)
+        self._silence_scale = silence_scale
         self.output_rate = int(self._tts.sample_rate)
         self._speakers = voices or _speakers(files.metadata)
         self.voices = tuple(self._speakers)
@@ -122,18 +128,26 @@ class SherpaOnnxTTS(TTS):
         if not any(character.isalnum() for character in speakable):
             return
 
+        heard = False
+
         def hear(samples: npt.NDArray[np.float32], progress: float) -> int:
+            nonlocal heard
+            heard = True
             return int(take(float_to_pcm(samples)))  # a copy: the samples are gone after this
 
-        if self._phonemes is None:
-            self._tts.generate(speakable, sid=self._speaker, speed=self._speed, callback=hear)
-            return
+        audio = self._make(speakable, hear)
+        if not heard and (samples := audio.samples):  # KittenTTS never calls back
+            take(float_to_pcm(samples))
+
+    def _make(self, text: str, hear: Callable[..., int]) -> Any:
         import sherpa_onnx
 
         how = sherpa_onnx.GenerationConfig()
-        how.sid, how.speed = self._speaker, self._speed
-        how.phoneme_codepoints = self._phonemes(speakable)
-        self._tts.generate("", how, callback=hear)
+        how.sid, how.speed, how.silence_scale = self._speaker, self._speed, self._silence_scale
+        if self._phonemes is not None:
+            how.phoneme_codepoints = self._phonemes(text)
+            text = ""
+        return self._tts.generate(text, how, callback=hear)
 
     def set_voice(self, voice_names: list[str]) -> None:
         """By name, or by the number of the speaker."""
@@ -244,8 +258,6 @@ def _beside(folder: Path, kind: Kind) -> dict[str, str | float]:
         found["voices"] = str(folder / "voices.bin")
     if lexicons := _lexicons(folder):
         found["lexicon"] = ",".join(map(str, lexicons))
-    if (folder / "espeak-ng-data").is_dir() and not _phonemes_are_ours():
-        found["data_dir"] = str(folder / "espeak-ng-data")
     return found
 
 
@@ -321,9 +333,8 @@ def _load(files: _Files, rule_fsts: Sequence[str] | None, num_threads: int, prov
 
 
 def _set(config: Any, name: str, value: str | float, files: _Files) -> None:
-    known = [known for known in dir(config) if known.islower() and known != "validate"]
-    if name not in known or name.startswith("_"):
-        known = [known for known in known if not known.startswith("_")]
+    known = [known for known in dir(config) if known[0] != "_" and known not in UNUSED]
+    if name not in known:
         raise ConfigError(
             f"options: sherpa-onnx knows no {name!r} of a {files.kind} model; it knows "
             f"{', '.join(known)}"
@@ -341,21 +352,14 @@ def _rules(files: _Files, given: Iterable[str] | None) -> list[Path]:
     return [rule for rule in beside if rule.exists()]
 
 
-def _phonemes_are_ours() -> bool:
-    """Whether this sherpa-onnx has no espeak-ng in it any more (since 2.0)."""
-    import sherpa_onnx
-
-    return hasattr(sherpa_onnx.GenerationConfig(), "phoneme_codepoints")
-
-
 def _phonemizer(files: _Files) -> Callable[[str], list[list[int]]] | None:
-    """For a model that reads phonemes, where sherpa-onnx does not make them itself."""
+    """For a model that reads phonemes and has no lexicon for them."""
     needs = files.metadata.get("has_espeak") == "1" or files.metadata.get("comment") in (
         "piper",
         "coqui",
         "icefall",
     )
-    if not needs or files.settings.get("lexicon") or not _phonemes_are_ours():
+    if not needs or files.settings.get("lexicon"):
         return None
     from xtalk_sherpa_onnx.phonemes import Phonemizer
 

@@ -37,7 +37,8 @@ async def wav_answer(response: httpx.Response, rate: int) -> AsyncGenerator[Audi
     AudioError when it is none.
     """
     wav = WavStream("the answer", rate)
-    async with aclosing(response.aiter_bytes()) as pieces:
+    arriving: Any = response.aiter_bytes()  # a generator, though httpx does not say so
+    async with aclosing(arriving) as pieces:
         async for piece in pieces:
             for frame in wav.push(piece):
                 yield frame

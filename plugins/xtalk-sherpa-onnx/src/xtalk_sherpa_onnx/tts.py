@@ -97,7 +97,7 @@ class SherpaOnnxTTS(TTS):
         self._phonemes = _phonemizer(files)
         self._silence_scale = silence_scale
         self.output_rate = int(self._tts.sample_rate)
-        self._speakers = voices or _speakers(files.metadata)
+        self._speakers = _named(voices, files.metadata) or _speakers(files.metadata)
         self.voices = tuple(self._speakers)
         self._speaker = 0
         if voice is not None:
@@ -286,6 +286,12 @@ def _check_files(files: _Files) -> None:
                     f"{files.model} needs its {name}, and there is no {path}; "
                     f"name it in `options` as {name!r}"
                 )
+    spells = files.metadata.get("frontend") == "characters"
+    if not (files.settings.get("lexicon") or spells or _reads_phonemes(files.metadata)):
+        raise ConfigError(
+            f"{files.model} needs a lexicon, and there is no lexicon.txt beside it; "
+            "name it in `options` as 'lexicon'"
+        )
     if "voices" in files.settings:
         _check_voices(files)
 
@@ -309,6 +315,14 @@ def _speakers(metadata: Mapping[str, str]) -> dict[str, int]:
     if len(names) != count or not all(names):
         names = [str(number) for number in range(count)] if count > 1 else []
     return {name: number for number, name in enumerate(names)}
+
+
+def _named(voices: Mapping[str, int] | None, metadata: Mapping[str, str]) -> dict[str, int]:
+    count = max(1, int(metadata.get("n_speakers", 1)))
+    for name, number in (voices or {}).items():
+        if not 0 <= number < count:
+            raise ConfigError(f"voices: {name} is speaker {number}, but the model has {count}")
+    return dict(voices or {})
 
 
 # --- sherpa-onnx --------------------------------------------------------------------------------
@@ -354,13 +368,13 @@ def _rules(files: _Files, given: Iterable[str] | None) -> list[Path]:
 
 def _phonemizer(files: _Files) -> Callable[[str], list[list[int]]] | None:
     """For a model that reads phonemes and has no lexicon for them."""
-    needs = files.metadata.get("has_espeak") == "1" or files.metadata.get("comment") in (
-        "piper",
-        "coqui",
-        "icefall",
-    )
-    if not needs or files.settings.get("lexicon"):
+    if files.settings.get("lexicon") or not _reads_phonemes(files.metadata):
         return None
     from xtalk_sherpa_onnx.phonemes import Phonemizer
 
     return Phonemizer(files.metadata.get("voice") or "en-us")
+
+
+def _reads_phonemes(metadata: Mapping[str, str]) -> bool:
+    makers = ("piper", "coqui", "icefall", "inflect")
+    return metadata.get("has_espeak") == "1" or metadata.get("comment") in makers

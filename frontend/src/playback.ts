@@ -46,7 +46,7 @@ export class Playback {
   #reply = 0;
   #unplayed = 0; // chunks of this reply that the player still has
   #ended = false;
-  #lastAudible = 0;
+  #lastPlayed: number | null = null; // the context time behind its last sample
   #paused = false;
   #ducked = false;
   #state: PlaybackState = "idle";
@@ -63,7 +63,7 @@ export class Playback {
     this.#reply += 1;
     this.#unplayed = 0;
     this.#ended = false;
-    this.#lastAudible = 0;
+    this.#lastPlayed = null;
     this.#resampler = null;
   }
 
@@ -181,14 +181,14 @@ export class Playback {
     if (index !== NO_CHUNK) this.#whenHeard(time, (at) => this.#listener.played(index, at));
     if (reply !== this.#reply) return;
     this.#unplayed -= 1;
-    this.#lastAudible = time;
+    this.#lastPlayed = time;
     this.#finish();
   }
 
   #finish(): void {
     const reply = this.#reply;
     if (!this.#ended || this.#unplayed > 0) return;
-    this.#whenHeard(this.#lastAudible, (at) => {
+    this.#whenHeard(this.#lastPlayed, (at) => {
       if (reply !== this.#reply) return;
       this.begin();
       this.#show();
@@ -196,9 +196,9 @@ export class Playback {
     });
   }
 
-  /** Call back when what was rendered at this context time reaches the ear. */
-  #whenHeard(time: number, then: (at: number) => void): void {
-    const at = time === 0 ? this.#clock.now() : this.#output.audibleAt(time);
+  /** Call back when what was rendered at this context time reaches the ear; null is now. */
+  #whenHeard(time: number | null, then: (at: number) => void): void {
+    const at = time === null ? this.#clock.now() : this.#output.audibleAt(time);
     const cancel = this.#clock.after(Math.max(0, at - this.#clock.now()), () => {
       this.#heard.splice(this.#heard.indexOf(cancel), 1);
       then(at);
@@ -207,7 +207,7 @@ export class Playback {
   }
 
   #show(): void {
-    const audible = this.#unplayed > 0 || (this.#lastAudible > 0 && !this.#paused);
+    const audible = this.#unplayed > 0 || (this.#lastPlayed !== null && !this.#paused);
     const sounding = this.#ducked ? "ducked" : "playing";
     const state = this.#paused ? "paused" : audible ? sounding : "idle";
     if (state === this.#state) return;

@@ -79,7 +79,7 @@ export function playerWorklet(): void {
     }
 
     resume(): void {
-      if (this.paused) this.fade = 0;
+      if (this.paused && this.offset > 0) this.fade = 0;
       this.paused = false;
     }
 

@@ -26,7 +26,8 @@ SILERO_INPUTS = (["input", "state", "sr"], ["input", "sr", "h", "c"])
 class SherpaOnnxVAD(VAD):
     """Whether a frame holds speech. A frame of 32 ms takes about 0.1 ms on one core.
 
-    sherpa-onnx tells the verdict and not the probability, so that is 0 or 1 here. Every clone has
+    sherpa-onnx tells the verdict and not the probability, so that is 0 or 1 here. Its verdict is
+    speech from the second frame over the threshold on, until one is 0.15 under it. Every clone has
     a network of its own, since the state is inside it.
     """
 
@@ -81,7 +82,7 @@ class SherpaOnnxVAD(VAD):
         config = sherpa_onnx.VadModelConfig(provider=self._provider)
         network: Any = config.ten_vad if self._is_ten else config.silero_vad
         network.model, network.threshold = str(self._model), self._threshold
-        # The engine waits for speech and for silence itself; here each frame is judged alone.
+        # The engine waits for more speech, and for more silence, by itself.
         network.min_speech_duration = network.min_silence_duration = 0.0
         self._network = sherpa_onnx.VadModel.create(config)
         self.reset()

@@ -181,7 +181,7 @@ class Spoken implements Conversation {
     this.#transport = new Transport(() => environment.connect(url.href), environment.clock, {
       message: (message) => this.#receive(message),
       audio: (piece) => this.#session.audio(piece),
-      connection: (state, retryAt) => this.#connection(state, retryAt),
+      connection: (state, retryAt, reason) => this.#connection(state, retryAt, reason),
       clock: (clockOffset, roundTrip) => this.#clock(clockOffset, roundTrip),
     });
     this.#unwatch = environment.watch({

@@ -1,0 +1,737 @@
+import assert from "node:assert/strict";
+import { mock, test } from "node:test";
+
+import { AudioFailure } from "../src/audio.ts";
+import { type ConversationOptions, createConversation } from "../src/conversation.ts";
+import { EnergyDetector } from "../src/vad.ts";
+import { encodePcm } from "../src/pcm.ts";
+import { FakeEnvironment, FakeOutput, type FakeSocket, settle, tone } from "./fakes.ts";
+
+const URL = "ws://server/ws";
+const SPEECH = 0.2;
+const NOISE = 0.002;
+
+function setUp(options: ConversationOptions = {}) {
+  const environment = new FakeEnvironment();
+  const conversation = createConversation(URL, options, environment);
+  return { environment, conversation, ...environment };
+}
+
+function admit(socket: FakeSocket, session = "s1"): void {
+  socket.open();
+  const data = { session_id: session, sample_rate_in: 16_000, sample_rate_out: 48_000 };
+  socket.receive({ action: "session_info", data });
+}
+
+async function started(options: ConversationOptions = {}) {
+  const { environment, conversation } = setUp(options);
+  admit(environment.socket);
+  await conversation.toggleStreaming();
+  const { clock, audio } = environment;
+  return { environment, conversation, clock, audio, socket: environment.socket };
+}
+
+/** The server's reply: text, and chunks of 100 ms from this index on. */
+function reply(socket: FakeSocket, turnId: number, text: string, chunks: number[]): void {
+  socket.receive({ action: "update_resp", data: { text, turn_id: turnId } });
+  socket.receive({ action: "start_tts", data: "" });
+  chunks.forEach((index, i) => {
+    const textEnd = Math.round((text.length * (i + 1)) / chunks.length);
+    socket.receive({ action: "tts_chunk_meta", data: { chunk_index: index, text_end: textEnd } });
+    socket.receive(encodePcm(tone(4800)));
+  });
+  socket.receive({ action: "finish_resp", data: { text, turn_id: turnId } });
+}
+
+function heard(socket: FakeSocket, text: string, turnId: number, final = true): void {
+  const data = { text, confidence: 0, turn_id: turnId };
+  if (final) socket.receive({ action: "finish_asr", data: { ...data, is_final: true } });
+  else socket.receive({ action: "update_asr", data: { ...data, is_final: false } });
+}
+
+// --- start and stop ------------------------------------------------------------------------------
+
+test("it connects at once, and start opens loudspeaker and microphone", async () => {
+  const { environment, conversation } = setUp();
+  assert.deepEqual(environment.urls, [URL]);
+  assert.equal(conversation.state.connection, "connecting");
+  admit(environment.socket);
+  assert.equal(conversation.state.currentSessionId, "s1");
+  const starting = conversation.toggleStreaming();
+  assert.equal(conversation.state.loading, true);
+  await starting;
+  assert.equal(conversation.state.streaming, true);
+  assert.equal(conversation.state.loading, false);
+  const [start] = environment.socket.of("conversation_start");
+  assert.deepEqual(start?.client, { pauses_itself: false, decisions: true });
+  assert.equal(start?.mode, undefined);
+});
+
+test("an address of http, or beside the page, becomes the WebSocket's", () => {
+  for (const [given, used] of [
+    ["http://host/x/ws", "ws://host/x/ws"],
+    ["https://host/ws", "wss://host/ws"],
+  ] as const) {
+    const environment = new FakeEnvironment();
+    createConversation(given, {}, environment).close();
+    assert.deepEqual(environment.urls, [used]);
+  }
+});
+
+test("start twice is once", async () => {
+  const { environment, conversation } = setUp();
+  admit(environment.socket);
+  await Promise.all([conversation.toggleStreaming(), conversation.toggleStreaming()]);
+  assert.equal(environment.audio.microphones.length, 1);
+});
+
+test("frames go out raw, as 1024 bytes each, from start to stop", async () => {
+  const { conversation, audio, socket } = await started();
+  await audio.speak(0.1, 3);
+  assert.deepEqual(socket.frames.map(({ byteLength }) => byteLength), [1024, 1024, 1024]);
+  await conversation.toggleStreaming();
+  await audio.speak(0.1, 3);
+  assert.equal(socket.frames.length, 3);
+  assert.equal(socket.of("conversation_end").length, 1);
+});
+
+test("stop gives back the microphone and the loudspeaker", async () => {
+  const { conversation, audio } = await started();
+  await conversation.toggleStreaming();
+  assert.equal(audio.output.closed, true);
+  assert.equal(audio.microphones[0]?.closed, true);
+  assert.equal(conversation.state.streamState, "idle");
+  await conversation.toggleStreaming();
+  assert.equal(conversation.state.streaming, true);
+});
+
+test("a stop while the microphone is still being opened closes it then", async () => {
+  const { environment, conversation } = setUp();
+  admit(environment.socket);
+  const starting = conversation.toggleStreaming();
+  conversation.restart();
+  await starting;
+  assert.equal(environment.audio.microphones[0]?.closed, true);
+  assert.equal(environment.audio.output.closed, true);
+  assert.equal(conversation.state.streaming, false);
+  assert.equal(conversation.state.loading, false);
+});
+
+test("a refused microphone is told in words and by a code, and leaves nothing open", async () => {
+  const { environment, conversation } = setUp();
+  admit(environment.socket);
+  environment.audio.failure = new AudioFailure("microphone-denied", "It was not allowed.");
+  await conversation.toggleStreaming();
+  assert.equal(conversation.state.streaming, false);
+  assert.equal(conversation.state.loading, false);
+  assert.deepEqual(conversation.state.problems.map(({ code }) => code), ["microphone-denied"]);
+  assert.equal(conversation.state.messages.at(-1)?.content, "It was not allowed.");
+  assert.equal(environment.audio.output.closed, true);
+});
+
+test("close leaves no timer, no socket, no listener, no audio", async () => {
+  const { environment, conversation, clock, audio, socket } = await started();
+  heard(socket, "hello", 1);
+  reply(socket, 1, "Hello there.", [1, 2]);
+  audio.output.play(50);
+  conversation.close();
+  assert.equal(clock.pending, 0);
+  assert.equal(socket.closed, true);
+  assert.equal(environment.events, null);
+  assert.equal(audio.output.closed, true);
+  assert.equal(audio.microphones[0]?.closed, true);
+  await conversation.toggleStreaming();
+  assert.equal(audio.microphones.length, 1);
+});
+
+test("restart begins a new session on a new connection and clears what is shown", async () => {
+  const { environment, conversation, socket } = await started();
+  heard(socket, "hello", 1);
+  conversation.restart();
+  assert.equal(socket.closed, true);
+  assert.equal(environment.sockets.length, 2);
+  assert.deepEqual(conversation.state.messages, []);
+  assert.equal(conversation.state.streaming, false);
+});
+
+test("clearing the history keeps the session", async () => {
+  const { environment, conversation, socket } = await started();
+  heard(socket, "hello", 1);
+  conversation.clearHistory();
+  assert.deepEqual(conversation.state.messages, []);
+  assert.equal(environment.sockets.length, 1);
+});
+
+// --- a turn --------------------------------------------------------------------------------------
+
+test("a turn goes from listening over processing and speaking to idle", async () => {
+  const { conversation, audio, socket } = await started();
+  const states: string[] = [];
+  conversation.subscribe(({ streamState }) => {
+    if (states.at(-1) !== streamState) states.push(streamState);
+  });
+  heard(socket, "what", 1, false);
+  await settle();
+  heard(socket, "what time is it", 1);
+  await settle();
+  reply(socket, 1, "It is ten.", [1, 2]);
+  socket.receive({ action: "tts_finished", data: {} });
+  await settle();
+  assert.deepEqual(states, ["idle", "listening", "processing"]);
+  audio.output.play(FakeOutput.LATENCY_MS + 5);
+  await settle();
+  audio.output.play(300);
+  await settle();
+  assert.deepEqual(states, ["idle", "listening", "processing", "speaking", "idle"]);
+});
+
+test("each chunk is acknowledged when it was heard, in the time of this side", async () => {
+  const { clock, audio, socket } = await started();
+  const begin = clock.wall();
+  reply(socket, 1, "It is ten.", [7, 8]);
+  socket.receive({ action: "tts_finished", data: {} });
+  audio.output.play(400);
+  const acks = socket.of("tts_chunk_played");
+  assert.deepEqual(acks.map(({ chunk_index }) => chunk_index), [7, 8]);
+  assert.deepEqual(acks.map(({ timestamp }) => (timestamp as number) - begin), [120, 220]);
+  assert.equal(socket.of("tts_playback_finished").length, 1);
+});
+
+test("heard words follow the sound", async () => {
+  const { conversation, audio, socket } = await started();
+  reply(socket, 1, "one two", [1, 2]);
+  const heardChars = () => conversation.state.messages.at(-1)?.heardChars;
+  assert.equal(heardChars(), 0);
+  audio.output.play(150);
+  assert.equal(heardChars(), 4);
+  socket.receive({ action: "tts_finished", data: {} });
+  audio.output.play(150);
+  assert.equal(heardChars(), 7);
+});
+
+test("audio while the microphone is off is dropped, and its text shown", async () => {
+  const { environment, conversation } = setUp();
+  admit(environment.socket);
+  reply(environment.socket, 1, "About your file.", [1]);
+  assert.equal(conversation.state.messages[0]?.content, "About your file.");
+  assert.equal(conversation.state.streamState, "idle");
+  assert.equal(environment.socket.of("tts_chunk_played").length, 0);
+});
+
+test("audio of odd length is played, not thrown at", async () => {
+  const { audio, socket } = await started();
+  socket.receive({ action: "start_tts", data: "" });
+  socket.receive({ action: "tts_chunk_meta", data: { chunk_index: 1 } });
+  socket.receive(new ArrayBuffer(961));
+  socket.receive({ action: "tts_chunk_meta", data: { chunk_index: 2 } });
+  socket.receive(new ArrayBuffer(959));
+  audio.output.play(100);
+  assert.deepEqual(socket.of("tts_chunk_played").map(({ chunk_index }) => chunk_index), [1, 2]);
+});
+
+test("audio without its announcement is played as chunk 0", async () => {
+  const { audio, socket } = await started();
+  socket.receive(encodePcm(tone(480)));
+  audio.output.play(100);
+  assert.deepEqual(socket.of("tts_chunk_played").map(({ chunk_index }) => chunk_index), [0]);
+});
+
+test("the latency of a turn is the server's and what only this side sees", async () => {
+  const { conversation, clock, audio, socket } = await started();
+  clock.advance(0);
+  const sent = socket.of("ping")[0]?.timestamp as number;
+  audio.output.play(30);
+  socket.receive({ action: "pong", client_timestamp: sent, server_recv_timestamp: sent });
+  heard(socket, "what time is it", 1);
+  reply(socket, 1, "It is ten.", [1, 2]);
+  const report = {
+    network_latency_ms: 5,
+    asr_latency_ms: 80,
+    llm_first_token_ms: 100,
+    llm_sentence_ms: 250,
+    tts_first_chunk_ms: 60,
+    e2e_latency_ms: 590,
+    silence_ms: 200,
+    turn_id: 1,
+  };
+  socket.receive({ action: "latency_metrics", data: report });
+  audio.output.play(150);
+  socket.receive({ action: "latency_metrics", data: { ...report, playout_ms: 640 } });
+  const { traces, latency } = conversation.state;
+  assert.equal(traces.length, 1);
+  assert.equal(traces[0]?.stages.network, 30);
+  const playout = traces[0]?.stages.playout as number;
+  assert.ok(Math.abs(playout - FakeOutput.LATENCY_MS) < 3);
+  assert.equal(traces[0]?.total, 590 + 30 + playout);
+  assert.equal(latency.llmSentence, 250);
+});
+
+// --- barge-in ------------------------------------------------------------------------------------
+
+async function speaking(options: ConversationOptions = {}) {
+  const all = await started(options);
+  await all.audio.speak(NOISE, 20);
+  reply(all.socket, 1, "A long story.", Array.from({ length: 30 }, (_, i) => i + 1));
+  all.audio.output.play(200);
+  return all;
+}
+
+test("a candidate ducks the reply, and when it was nothing it comes back", async () => {
+  const { conversation, audio } = await speaking();
+  await audio.speak(SPEECH, 2);
+  assert.equal(conversation.state.userSpeech, "candidate");
+  assert.equal(conversation.state.playback, "ducked");
+  await audio.speak(NOISE, 10);
+  assert.equal(conversation.state.userSpeech, "none");
+  assert.equal(conversation.state.playback, "playing");
+});
+
+test("speech that the server does not take for an interruption ducks for a second more", async () => {
+  const { conversation, clock, audio } = await speaking();
+  await audio.speak(SPEECH, 12);
+  await audio.speak(NOISE, 10);
+  clock.advance(900);
+  assert.equal(conversation.state.playback, "ducked");
+  clock.advance(200);
+  assert.equal(conversation.state.playback, "playing");
+});
+
+test("an energy detector sends no marks, unless it is told to", async () => {
+  const silent = await speaking();
+  await silent.audio.speak(SPEECH, 12);
+  assert.deepEqual(silent.socket.of("vad_speech_start"), []);
+  const marking = await speaking({ marks: true });
+  await marking.audio.speak(SPEECH, 12);
+  await marking.audio.speak(NOISE, 10);
+  assert.equal(marking.socket.of("vad_speech_start").length, 1);
+  assert.equal(marking.socket.of("vad_speech_end").length, 1);
+});
+
+test("a pause by the server holds at the sample, and a resume goes on there", async () => {
+  const { conversation, audio, socket } = await speaking();
+  socket.receive({ action: "pause_tts", data: "" });
+  socket.receive({ action: "pause_tts", data: "" });
+  assert.equal(conversation.state.playback, "paused");
+  assert.equal(conversation.state.streamState, "listening");
+  const acked = socket.of("tts_chunk_played").length;
+  audio.output.play(1000);
+  assert.ok(socket.of("tts_chunk_played").length <= acked + 1);
+  socket.receive({ action: "resume_tts", data: "" });
+  assert.equal(conversation.state.streamState, "speaking");
+  audio.output.play(3000);
+  const indices = socket.of("tts_chunk_played").map(({ chunk_index }) => chunk_index);
+  assert.deepEqual(indices, Array.from({ length: 30 }, (_, i) => i + 1));
+});
+
+test("a rejected utterance leaves the page when the reply goes on", async () => {
+  const { conversation, socket } = await speaking();
+  socket.receive({ action: "pause_tts", data: "" });
+  heard(socket, "mhm", 2, false);
+  socket.receive({ action: "resume_tts", data: "" });
+  assert.deepEqual(conversation.state.messages.map(({ role }) => role), ["assistant"]);
+});
+
+test("a stop marks what was not heard, keeps the loudspeaker, and the next reply plays", async () => {
+  const { conversation, audio, socket } = await speaking();
+  socket.receive({ action: "pause_tts", data: "" });
+  socket.receive({ action: "stop_tts", data: "" });
+  heard(socket, "what time is it", 2);
+  const [story] = conversation.state.messages;
+  assert.equal(story?.interrupted, true);
+  assert.ok((story?.heardChars as number) < (story?.content.length as number));
+  reply(socket, 2, "Ten.", [31]);
+  audio.output.play(300);
+  assert.equal(audio.outputs.length, 1);
+  assert.equal(socket.of("tts_chunk_played").at(-1)?.chunk_index, 31);
+});
+
+test("the hard resume plays once more what was not heard, as the same reply", async () => {
+  const { conversation, audio, socket } = await speaking();
+  for (const action of ["stop_tts", "start_tts", "resume_tts"] as const) {
+    socket.receive({ action, data: "" });
+  }
+  socket.receive({ action: "tts_chunk_meta", data: { chunk_index: 31, text_end: 13 } });
+  socket.receive(encodePcm(tone(4800)));
+  socket.receive({ action: "tts_finished", data: {} });
+  audio.output.play(300);
+  const [story] = conversation.state.messages;
+  assert.equal(story?.interrupted, undefined);
+  assert.equal(story?.heardChars, 13);
+  assert.equal(socket.of("tts_playback_finished").length, 1);
+});
+
+test("a pure frontend detects nothing and says so", async () => {
+  const { conversation, audio, socket } = await started({ pureFrontend: true });
+  assert.equal(socket.of("conversation_start")[0]?.mode, "pure_frontend");
+  assert.equal(conversation.state.streamState, "listening");
+  assert.equal(conversation.state.detector, "none");
+  await audio.speak(SPEECH, 20);
+  assert.equal(conversation.state.userSpeech, "none");
+  assert.equal(socket.frames.length, 20);
+});
+
+test("mute drops frames, ends the segment, and calls off a candidate", async () => {
+  const { conversation, audio, socket } = await speaking();
+  await audio.speak(SPEECH, 2);
+  const before = socket.frames.length;
+  conversation.toggleMicMute();
+  assert.equal(conversation.state.micMuted, true);
+  assert.equal(conversation.state.playback, "playing");
+  await audio.speak(SPEECH, 5);
+  assert.equal(socket.frames.length, before);
+  assert.equal(socket.of("vad_speech_end")[0]?.reason, "muted");
+  conversation.toggleMicMute();
+  await audio.speak(SPEECH, 5);
+  assert.equal(socket.frames.length, before + 5);
+});
+
+test("a microphone that was muted before the start is muted after it", async () => {
+  const { environment, conversation } = setUp();
+  admit(environment.socket);
+  conversation.toggleMicMute();
+  await conversation.toggleStreaming();
+  await environment.audio.speak(SPEECH, 3);
+  assert.deepEqual(environment.socket.frames, []);
+});
+
+// --- models --------------------------------------------------------------------------------------
+
+test("the detector is loaded once, however often the microphone starts", async () => {
+  const { environment, conversation } = setUp({ vadAssets: "/vad/" });
+  const loads = mock.fn(environment.loadDetector);
+  environment.loadDetector = loads;
+  admit(environment.socket);
+  for (let i = 0; i < 4; i++) await conversation.toggleStreaming();
+  assert.equal(loads.mock.callCount(), 1);
+});
+
+test("a detector that cannot be loaded is replaced, and the user told", async () => {
+  const warn = mock.method(console, "warn", () => {});
+  const { environment, conversation } = setUp({ vadAssets: "/vad/" });
+  environment.loadDetector = () => Promise.reject(new Error("404"));
+  admit(environment.socket);
+  await conversation.toggleStreaming();
+  assert.equal(conversation.state.streaming, true);
+  assert.equal(conversation.state.detector, "energy");
+  assert.deepEqual(conversation.state.problems.map(({ code }) => code), ["detector-failed"]);
+  warn.mock.restore();
+});
+
+test("a denoiser that cannot be loaded is done without, with a line that says so", async () => {
+  const warn = mock.method(console, "warn", () => {});
+  const { environment, conversation } = setUp({ vadAssets: "/vad/", denoiser: "/d.onnx" });
+  admit(environment.socket);
+  await conversation.toggleStreaming();
+  assert.equal(conversation.state.denoising, false);
+  assert.equal(conversation.state.messages.at(-1)?.kind, "notice");
+  warn.mock.restore();
+});
+
+test("models are given back at the end", async () => {
+  const { environment, conversation } = setUp({ vadAssets: "/vad/" });
+  const detector = new EnergyDetector();
+  const close = mock.method(detector, "close");
+  environment.loadDetector = async () => detector;
+  admit(environment.socket);
+  await conversation.toggleStreaming();
+  conversation.close();
+  await settle();
+  assert.equal(close.mock.callCount(), 1);
+});
+
+// --- the connection ------------------------------------------------------------------------------
+
+test("after a loss it goes on by itself: a new session, the microphone still on", async () => {
+  const { environment, conversation, clock, audio, socket } = await started();
+  heard(socket, "tell me a story", 1);
+  reply(socket, 1, "Once upon a time", [1, 2, 3]);
+  audio.output.play(150);
+  socket.end();
+  assert.equal(conversation.state.connection, "waiting");
+  assert.equal(conversation.state.streaming, true);
+  assert.equal(conversation.state.streamState, "idle");
+  assert.equal(conversation.state.playback, "idle");
+  clock.advance(500);
+  admit(environment.socket, "s2");
+  assert.equal(conversation.state.currentSessionId, "s2");
+  assert.equal(environment.socket.of("conversation_start").length, 1);
+  await audio.speak(NOISE, 2);
+  assert.equal(environment.socket.frames.length, 2);
+  assert.equal(environment.socket.of("tts_chunk_played").length, 0);
+  assert.equal(conversation.state.messages[1]?.interrupted, true);
+});
+
+test("a turn of the new session does not overwrite one of the old", async () => {
+  const { environment, conversation, clock, socket } = await started();
+  heard(socket, "old", 1);
+  socket.end();
+  clock.advance(500);
+  admit(environment.socket, "s2");
+  heard(environment.socket, "new", 1);
+  const said = conversation.state.messages.filter(({ role }) => role === "user");
+  assert.deepEqual(said.map(({ content }) => content), ["old", "new"]);
+});
+
+test("many failed attempts are one line", async () => {
+  const { environment, conversation, clock } = setUp();
+  for (let i = 0; i < 5; i++) {
+    environment.socket.end();
+    clock.advance(20_000);
+  }
+  assert.deepEqual(conversation.state.problems.map(({ code }) => code), ["connection-refused"]);
+  assert.equal(conversation.state.messages.length, 1);
+});
+
+test("voice and speed go with the user into the next session", async () => {
+  const { environment, conversation, clock, socket } = await started();
+  conversation.changeVoice("alice");
+  conversation.changeTTSSpeed(7);
+  assert.equal(socket.of("change_tts_speed")[0]?.speed, 1.5);
+  socket.end();
+  clock.advance(500);
+  admit(environment.socket);
+  assert.equal(environment.socket.of("change_voice")[0]?.voice_name, "alice");
+  assert.equal(environment.socket.of("change_tts_speed")[0]?.speed, 1.5);
+});
+
+test("settings of the last visit are used in this one", async () => {
+  const settings = { voice: "bob", inputDevice: "mic2", volume: 0.5 };
+  const { conversation, audio, socket } = await started({ settings });
+  assert.equal(socket.of("change_voice")[0]?.voice_name, "bob");
+  assert.equal(audio.microphones[0]?.deviceId, "mic2");
+  assert.equal(audio.output.volume, 0.5);
+  assert.equal(conversation.state.settings.speed, 1);
+});
+
+test("a server that ends an idle session is not called until the user starts again", async () => {
+  const { environment, conversation, clock, socket } = await started();
+  socket.end(1000, "idle");
+  clock.advance(60_000);
+  assert.equal(environment.sockets.length, 1);
+  assert.equal(conversation.state.connection, "closed");
+  assert.equal(conversation.state.streaming, false);
+  assert.deepEqual(conversation.state.problems.map(({ code }) => code), ["session-ended"]);
+  const starting = conversation.toggleStreaming();
+  assert.equal(environment.sockets.length, 2);
+  admit(environment.socket, "s2");
+  await starting;
+  assert.equal(conversation.state.streaming, true);
+});
+
+test("the queue is shown, and nothing is sent into it", async () => {
+  const { environment, conversation } = setUp();
+  const socket = environment.socket;
+  socket.open();
+  socket.receive({ action: "queue_status", position: 2, limit: 1, active: 1 });
+  socket.receive({ action: "queue_status", position: 2, limit: 1, active: 1 });
+  assert.equal(conversation.state.queued, true);
+  assert.equal(conversation.state.queuePosition, 2);
+  assert.equal(conversation.state.messages.length, 1);
+  await conversation.toggleStreaming();
+  assert.equal(environment.audio.microphones.length, 0);
+  socket.receive({ action: "queue_granted" });
+  admit(socket);
+  assert.equal(conversation.state.queued, false);
+  assert.equal(conversation.state.loading, false);
+});
+
+test("a network that is back, or a page that is seen again, is used at once", async () => {
+  const { environment, audio, socket } = await started();
+  socket.end();
+  environment.events?.online();
+  assert.equal(environment.sockets.length, 2);
+  environment.events?.visible();
+  assert.equal(audio.output.woken, 1);
+});
+
+test("a message that makes no sense ends nothing", async () => {
+  const report = mock.method(console, "error", () => {});
+  const { conversation, socket } = await started();
+  for (const text of ['{"action":"update_asr"}', '{"action":"no_such_thing"}', "nonsense"]) {
+    socket.receive(text);
+  }
+  heard(socket, "still here", 1);
+  assert.equal(conversation.state.messages.at(-1)?.content, "still here");
+  report.mock.restore();
+});
+
+// --- what else the server tells ------------------------------------------------------------------
+
+test("thoughts, captions, retrievals, speaker, voice and emotion are in the state", async () => {
+  const { conversation, socket } = await started();
+  socket.receive({ action: "thought_updated", data: { text: "hm", is_final: false } });
+  socket.receive({ action: "thought_updated", data: { text: "hm", is_final: false } });
+  const caption = { text: "a dog", is_final: false, reason: "refresh" };
+  socket.receive({ action: "caption_updated", data: caption });
+  socket.receive({ action: "retrieval_updated", data: { text: "found", is_final: true } });
+  socket.receive({ action: "speaker_updated", data: { speaker_id: "a", reason: "recognized" } });
+  socket.receive({ action: "voice_changed", data: { name: "bob" } });
+  socket.receive({ action: "emotion_changed", data: { name: "glad", vector: [1] } });
+  const { state } = conversation;
+  assert.equal(state.latestThought, "hm");
+  assert.equal(state.thoughts.length, 1);
+  assert.equal(state.latestCaption, "a dog");
+  assert.equal(state.latestRetrieval, "found");
+  assert.equal(state.currentSpeakerId, "a");
+  assert.equal(state.currentVoiceName, "bob");
+  assert.equal(state.settings.voice, "bob");
+  assert.deepEqual(state.emotion, { name: "glad", vector: [1] });
+});
+
+test("decisions come with their reasons, tools with their arguments, errors in words", async () => {
+  const { conversation, socket } = await started();
+  const decision = { rule: "6c", outcome: "answer", evidence: { words: 4 }, turn_id: 1 };
+  socket.receive({ action: "decision", data: decision });
+  socket.receive({ action: "tool_called", data: { name: "sum", args: { a: 1, b: "x" } } });
+  socket.receive({ action: "error", data: "The model is gone." });
+  socket.receive({ action: "error", data: "It is back." });
+  const { state } = conversation;
+  assert.equal(state.decisions[0]?.outcome, "answer");
+  assert.equal(state.tools[0]?.text, "Tool call -> sum a=1, b=x");
+  assert.deepEqual(state.messages.map(({ content }) => content), [
+    "Tool call -> sum a=1, b=x",
+    "Error: The model is gone.",
+    "Error: It is back.",
+  ]);
+  assert.deepEqual(state.problems.map(({ message }) => message), [
+    "The model is gone.",
+    "It is back.",
+  ]);
+});
+
+test("a cough while the agent thinks leaves it thinking", async () => {
+  const { conversation, socket } = await started();
+  heard(socket, "what time is it", 1);
+  socket.receive({ action: "invalid_asr_result", data: "" });
+  assert.equal(conversation.state.streamState, "processing");
+  const data = { text: "Ten.", turn_id: 1 };
+  socket.receive({ action: "finish_resp", data });
+  socket.receive({ action: "invalid_asr_result", data: "" });
+  assert.equal(conversation.state.streamState, "idle");
+});
+
+test("a refined transcript is for simultaneous mode only", async () => {
+  for (const simGen of [false, true]) {
+    const { conversation, socket } = await started({ simGen });
+    heard(socket, "a", 1, false);
+    socket.receive({ action: "refine_transcription", data: { text: "a b" } });
+    assert.equal(conversation.state.messages[0]?.content, simGen ? "a b" : "a");
+  }
+});
+
+// --- settings, files, drawings -------------------------------------------------------------------
+
+test("another model is asked for with all that was given", async () => {
+  const { conversation, socket } = await started();
+  conversation.changeLLMModel("m", "http://x", "key", { a: 1 });
+  conversation.changeTTSModel("Espeak", { voice: "en" });
+  conversation.changeEmotion("glad", [1, 0]);
+  const [llm] = socket.of("change_llm_model");
+  assert.equal(llm?.model_name, "m");
+  assert.equal(llm?.base_url, "http://x");
+  assert.equal(llm?.api_key, "key");
+  assert.deepEqual(llm?.extra_body, { a: 1 });
+  assert.deepEqual(socket.of("change_tts_model")[0]?.config, { voice: "en" });
+  assert.deepEqual(socket.of("change_emotion")[0]?.emotion_vector, [1, 0]);
+});
+
+test("another microphone takes over without a restart", async () => {
+  const { conversation, audio, socket } = await started();
+  await conversation.selectInput("mic2");
+  assert.equal(audio.microphones[0]?.closed, true);
+  await audio.speak(NOISE, 1);
+  assert.equal(socket.frames.length, 1);
+  assert.equal(conversation.state.settings.inputDevice, "mic2");
+});
+
+test("a microphone that cannot be opened leaves the old one", async () => {
+  const { conversation, audio } = await started();
+  audio.failure = new AudioFailure("microphone-failed", "It is broken.");
+  await conversation.selectInput("mic2");
+  assert.equal(audio.microphones[0]?.closed, false);
+  assert.equal(conversation.state.streaming, true);
+  assert.equal(conversation.state.problems.at(-1)?.code, "microphone-failed");
+});
+
+test("a microphone that is unplugged is replaced by the browser's choice, or ends the call", async () => {
+  const { conversation, audio } = await started();
+  audio.microphones[0]?.listener.ended();
+  await settle();
+  assert.equal(audio.microphones[1]?.deviceId, "");
+  assert.equal(conversation.state.streaming, true);
+  audio.failure = new AudioFailure("microphone-missing", "There is none.");
+  audio.microphones[1]?.listener.ended();
+  await settle();
+  assert.equal(conversation.state.streaming, false);
+  assert.equal(conversation.state.problems.at(-1)?.code, "microphone-missing");
+});
+
+test("devices are listed, and again when one comes or goes", async () => {
+  const { environment, conversation } = setUp();
+  environment.audio.known = [{ id: "a", label: "A", kind: "input" }];
+  environment.events?.devicesChanged();
+  await settle();
+  assert.deepEqual(conversation.state.devices, environment.audio.known);
+});
+
+test("volume and loudspeaker are changed while it plays", async () => {
+  const { conversation, audio } = await started();
+  conversation.setVolume(2);
+  await conversation.selectOutput("speaker2");
+  assert.equal(audio.output.volume, 1);
+  assert.equal(audio.output.device, "speaker2");
+});
+
+test("a file goes to the API beside the socket, in the name of the session", async () => {
+  const { environment, conversation } = await started();
+  const uploading = conversation.uploadFile(new File(["text"], "a.md"));
+  assert.equal(conversation.state.uploading, true);
+  assert.equal(conversation.state.streamState, "processing");
+  await uploading;
+  const [post] = environment.posts;
+  assert.equal(post?.url, "http://server/api/upload");
+  assert.equal(post?.form.get("session_id"), "s1");
+  const file = post?.form.get("file") as File;
+  assert.equal(file.name, "a.md");
+  assert.equal(file.type, "text/plain");
+  assert.equal(conversation.state.uploading, false);
+});
+
+test("a refused file is refused in the server's words", async () => {
+  const { environment, conversation } = await started();
+  environment.respond = () => Response.json({ detail: "Only text files." }, { status: 400 });
+  await assert.rejects(conversation.uploadFile(new File(["x"], "a.pdf")), /Only text files/);
+  assert.equal(conversation.state.streamState, "idle");
+  assert.equal(conversation.state.uploading, false);
+  assert.equal(conversation.state.problems.at(-1)?.code, "upload-failed");
+});
+
+test("a file without a session, or a server without words, is refused too", async () => {
+  const { environment, conversation } = setUp();
+  const file = new File(["x"], "a.txt");
+  await assert.rejects(conversation.uploadFile(file), /no session/);
+  admit(environment.socket);
+  environment.respond = () => new Response("<html>", { status: 502 });
+  await assert.rejects(conversation.uploadFile(file), /refused the file \(502\)/);
+  environment.respond = () => Promise.reject(new TypeError("network"));
+  await assert.rejects(conversation.uploadFile(file), /could not be sent/);
+});
+
+test("drawings get the samples when they sound; one that fails harms no other", async () => {
+  const report = mock.method(console, "error", () => {});
+  const { conversation, audio, socket } = await started();
+  const got: number[] = [];
+  conversation.onNewAudioOutput(() => {
+    throw new Error("the page's own");
+  });
+  const leave = conversation.onNewAudioOutput((samples, rate) => got.push(samples.length, rate));
+  reply(socket, 1, "Ten.", [1]);
+  assert.deepEqual(got, []);
+  audio.output.play(100);
+  assert.deepEqual(got, [4800, 48_000]);
+  leave();
+  reply(socket, 2, "Ten.", [2]);
+  audio.output.play(300);
+  assert.equal(got.length, 2);
+  report.mock.restore();
+});

@@ -130,7 +130,8 @@ class FakeEasyTurn(grpc.GenericRpcHandler):
     def _wait(self, gate: threading.Event, context: grpc.ServicerContext) -> None:
         """Until the gate opens; a client that leaves ends it too."""
         over = threading.Event()
-        context.add_callback(over.set)
+        if not context.add_callback(over.set):
+            over.set()  # it has left already
         while not gate.wait(0.02):
             if over.is_set():
                 self.left.set()

@@ -147,6 +147,13 @@ def test_who_knows_a_session_gets_what_it_left(keeping: Any, kind: str, content:
     assert answer.headers["cache-control"] == "no-store"
 
 
+def test_who_knows_a_session_is_told_what_there_is(keeping: Any) -> None:
+    assert fetch(keeping, SESSION, downloads=True).json() == {"recording": 10, "log": 3}
+    assert fetch(keeping, str(uuid4()), downloads=True).json() == {"recording": 0, "log": 0}
+    assert fetch(keeping, "other", downloads=True).status_code == 404
+    assert fetch(keeping, SESSION).status_code == 403
+
+
 def test_nothing_is_given_away_unless_the_operator_says_so(keeping: Any) -> None:
     assert fetch(keeping, f"{SESSION}/recording").status_code == 403
 

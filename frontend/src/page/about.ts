@@ -49,6 +49,11 @@ export async function choices(): Promise<Choices> {
   };
 }
 
+/** Bytes of the recording and of the log of a session that can be had now. */
+export async function kept(session: string): Promise<Readonly<Record<string, number>>> {
+  return (await fetched(`./api/sessions/${session}`)) as Record<string, number>;
+}
+
 async function fetched(path: string): Promise<unknown> {
   const answer = await fetch(path);
   if (!answer.ok) throw new Error(`${path} answered ${answer.status}`);

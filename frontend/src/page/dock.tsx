@@ -78,7 +78,8 @@ function Start({ usable }: { usable: boolean }) {
       type="button"
       class={`start ${label}`}
       id="start"
-      disabled={!usable || loading}
+      disabled={!usable}
+      aria-disabled={loading}
       onClick={() => void conversation.toggleStreaming()}
       aria-label={words(loading ? "loading" : streaming ? "stopLong" : "startLong")}
     >

@@ -1,8 +1,9 @@
 // Devices, the voice, the models, the look of the page, copies of the session.
 
-import { useEffect, useRef } from "preact/hooks";
+import { useEffect, useRef, useState } from "preact/hooks";
 
 import type { Device, Settings as Chosen } from "../state.ts";
+import { kept } from "./about.ts";
 import { useConversation, usePage, useWords } from "./hooks.ts";
 import { LANGUAGES, type Key, type Language } from "./i18n.ts";
 import { Cross } from "./icons.tsx";
@@ -223,13 +224,18 @@ function Copies() {
   const { about } = usePage();
   const words = useWords();
   const session = useConversation((state) => state.currentSessionId);
-  const kinds = (["recording", "log"] as const).filter((kind) => about.downloads?.[kind]);
-  if (session === null || kinds.length === 0) return null;
+  const offered = Object.values(about.downloads ?? {}).some(Boolean);
+  const [sizes, setSizes] = useState<Readonly<Record<string, number>>>({});
+  useEffect(() => {
+    if (session !== null && offered) kept(session).then(setSizes, console.warn);
+  }, [session, offered]);
+  if (session === null || !offered) return null;
+  const files = (["recording", "log"] as const).filter((kind) => sizes[kind]);
   return (
     <fieldset>
       <legend>{words("downloads")}</legend>
-      <p class="hint">{words("downloadsHint")}</p>
-      {kinds.map((kind) => (
+      <p class="hint">{words(files.length > 0 ? "downloadsHint" : "downloadsNone")}</p>
+      {files.map((kind) => (
         <a key={kind} class="button" href={`./api/sessions/${session}/${kind}`} download>
           {words(kind)}
         </a>

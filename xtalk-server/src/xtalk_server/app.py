@@ -24,7 +24,7 @@ from xtalk_server import page, status, view
 from xtalk_server.backend import Backend
 from xtalk_server.config import ServerConfig, Source
 from xtalk_server.connections import Connections
-from xtalk_server.downloads import Kind, download, offered
+from xtalk_server.downloads import Kind, download, offered, sizes
 from xtalk_server.lobby import Waited
 from xtalk_server.origins import is_allowed
 from xtalk_server.upload import read_upload
@@ -218,12 +218,22 @@ async def upload(request: Request) -> dict[str, str]:
     return {"status": "ok"}
 
 
+@router.get("/api/sessions/{session_id}", response_model=None)
+async def session_files(request: Request, session_id: str) -> dict[Kind, int]:
+    """Bytes of what can be had of a session; 403 where `server.downloads` is off."""
+    return await sizes(_giving(request), session_id)
+
+
 @router.get("/api/sessions/{session_id}/{kind}", response_model=None)
 async def session_file(request: Request, session_id: str, kind: Kind) -> Response:
     """The recording or the log of a session; 403 where `server.downloads` is off."""
+    return await download(_giving(request), session_id, kind)
+
+
+def _giving(request: Request) -> Xtalk:
     if not request.app.state.downloads:
         raise HTTPException(403, "This server gives nothing away: see server.downloads.")
-    return await download(_xtalk(request), session_id, kind)
+    return _xtalk(request)
 
 
 # --- the pages ----------------------------------------------------------------------------------

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 from uuid import UUID
 
@@ -14,7 +13,7 @@ from fastapi.responses import StreamingResponse
 if TYPE_CHECKING:
     from xtalk.api import Xtalk
 
-__all__ = ["Kind", "download", "offered"]
+__all__ = ["Kind", "download", "offered", "sizes"]
 
 Kind = Literal["recording", "log"]
 PIECE = 64 * 1024
@@ -32,18 +31,23 @@ def offered(xtalk: Xtalk) -> dict[Kind, bool]:
     return {kind: bool(config.get(setting)) for kind, (setting, _, _) in _KINDS.items()}
 
 
+async def sizes(xtalk: Xtalk, session_id: str) -> dict[Kind, int]:
+    """Bytes that are there now; 0 where there is nothing (yet)."""
+    found = {kind: _path(xtalk, session_id, kind) for kind in _KINDS}
+    return {kind: await _size(path) for kind, path in found.items()}
+
+
 async def download(xtalk: Xtalk, session_id: str, kind: Kind) -> StreamingResponse:
-    """The file as it is now: a session that still goes on has written all but its last second.
+    """The file as it is now: a session that still goes on is some seconds ahead of it.
 
     HTTPException 404 where there is none. The id, which only its client was told, is all that
     is asked for; it must be a UUID, so that it names no other file.
     """
-    setting, ending, media_type = _KINDS[kind]
-    folder = xtalk.service_prototype.service_config.get(setting)
-    path = anyio.Path(Path(folder or "") / f"{_checked(session_id)}{ending}")
-    if not folder or not await path.is_file():
+    path = _path(xtalk, session_id, kind)
+    size = await _size(path)
+    if path is None or not size:
         raise HTTPException(404, f"There is no {kind} of such a session.")
-    size = (await path.stat()).st_size
+    _, ending, media_type = _KINDS[kind]
     name = f"xtalk-{session_id[:8]}{ending}"
     headers = {
         "Content-Length": str(size),
@@ -54,11 +58,21 @@ async def download(xtalk: Xtalk, session_id: str, kind: Kind) -> StreamingRespon
     return StreamingResponse(_read(path, size), headers=headers, media_type=media_type)
 
 
-def _checked(session_id: str) -> UUID:
+def _path(xtalk: Xtalk, session_id: str, kind: Kind) -> anyio.Path | None:
+    """Where it would be; None where sessions leave no such file."""
+    setting, ending, _ = _KINDS[kind]
+    folder = xtalk.service_prototype.service_config.get(setting)
     try:
-        return UUID(session_id)
+        name = f"{UUID(session_id)}{ending}"
     except ValueError:
         raise HTTPException(404, "There is no such session.") from None
+    return anyio.Path(folder, name) if folder else None
+
+
+async def _size(path: anyio.Path | None) -> int:
+    if path is None or not await path.is_file():
+        return 0
+    return (await path.stat()).st_size
 
 
 async def _read(path: anyio.Path, size: int) -> AsyncIterator[bytes]:

@@ -20,10 +20,11 @@ from xtalk_captioner_qwen3_omni.captioner import Qwen3OmniCaptioner
 from xtalk.audio import pcm_to_float, silence
 from xtalk.calls import close_model, open_model
 from xtalk.errors import AudioError, ConfigError, ModelError
-from xtalk.plugins import Plugins
 from xtalk.schema import build
+from xtalk.speech.interfaces import Transcript
 from xtalk.testing.recordings import recording
 from xtalk.testing.services import KEY, FakeService, Fault, ServiceChecks, running
+from xtalk.testing.suites import CaptionerSuite
 from xtalk.threads import Guard
 
 pytestmark = pytest.mark.real_time
@@ -129,7 +130,7 @@ def captioner(service: FakeServer, **params: Any) -> Qwen3OmniCaptioner:
 
 
 def arguments_of(service: FakeServer) -> dict[str, Any]:
-    return {"base_url": f"http://127.0.0.1:{service.port}/v1", "api_key": KEY, "timeout": 0.3}
+    return {"base_url": f"http://127.0.0.1:{service.port}/v1", "api_key": KEY, "timeout": 0.6}
 
 
 class Checks(ServiceChecks):
@@ -158,21 +159,26 @@ class Checks(ServiceChecks):
 
 
 class TestCaptionsInPieces(Checks):
-    async def _pieces(self, guard: Guard[Qwen3OmniCaptioner]) -> AsyncGenerator[str, None]:
+    async def _pieces(self, guard: Guard[Qwen3OmniCaptioner]) -> AsyncGenerator[Transcript, None]:
+        """The caption so far: the checks know transcripts and not captions."""
+        text = ""
         async with (
             guard.lease() as lease,
             aclosing(lease.model.async_caption_stream(SOUND)) as pieces,
         ):
             async for piece in pieces:
-                yield piece
+                text += piece
+                yield Transcript(text=text)
 
 
-class TestWholeCaptions(Checks):
+class TestWholeCaptions(Checks, CaptionerSuite):
+    model = Qwen3OmniCaptioner
+    sdk = ("httpx", "httpx_sse")
     streams = False
 
-    async def _pieces(self, guard: Guard[Qwen3OmniCaptioner]) -> AsyncGenerator[str, None]:
+    async def _pieces(self, guard: Guard[Qwen3OmniCaptioner]) -> AsyncGenerator[Transcript, None]:
         async with guard.lease() as lease:
-            yield await lease.model.async_caption(SOUND)
+            yield Transcript(text=await lease.model.async_caption(SOUND), final=True)
 
 
 def test_it_says_what_the_server_heard(service: FakeServer) -> None:
@@ -277,7 +283,7 @@ def test_a_stream_without_its_end_is_no_caption(service: FakeServer) -> None:
 
 
 def test_a_server_that_is_not_there_is_named_with_what_to_check() -> None:
-    model = Qwen3OmniCaptioner("http://127.0.0.1:1/v1", SecretStr(KEY), timeout=0.3)
+    model = Qwen3OmniCaptioner("http://127.0.0.1:1/v1", SecretStr(KEY), timeout=0.6)
     with pytest.raises(ModelError, match=r"Qwen3OmniCaptioner.*check that its server runs"):
         model.caption(SOUND)
 
@@ -305,8 +311,3 @@ def test_the_configuration_of_the_original_builds() -> None:
         Qwen3OmniCaptioner,
         {"base_url": "http://localhost:8901/v1", "api_key": None, "timeout": 30},
     )
-
-
-def test_it_is_offered_for_the_slot() -> None:
-    cards = [card for _, card in Plugins.load({}).models("captioner")]
-    assert "Qwen3OmniCaptioner" in [card.name for card in cards]

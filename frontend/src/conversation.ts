@@ -455,6 +455,7 @@ class Spoken implements Conversation {
     this.#unduckLater();
     if (!this.#marks) return;
     this.#send({ action: "vad_speech_end", timestamp: this.#wall() });
+    this.#session.waterfall.marked(this.#environment.clock.now());
     if (this.state.streamState === "listening") this.#session.turn("processing");
   }
 

@@ -4,8 +4,9 @@ import { type LatencyTrace, serverStages } from "./state.ts";
 import type { LatencyMetricsMessage } from "./wire.ts";
 
 interface Turn {
-  /** The clock's ms here: the user's last voiced frame, the first audio's coming, its sound. */
+  /** The clock's ms here: the last voiced frame, the end mark, the first audio, its sound. */
   speechEnded: number | null;
+  marked: number | null;
   arrived: number | null;
   audible: number | null;
   report: LatencyMetricsMessage["data"] | null;
@@ -21,12 +22,19 @@ interface Turn {
  */
 export class Waterfall {
   #voiced: number | null = null;
+  #marked: number | null = null;
   #roundTrip: number | null = null;
   #turns = new Map<number, Turn>();
 
   /** A frame of speech from the microphone, by a detector that can be believed. */
   voiced(at: number): void {
     this.#voiced = at;
+    this.#marked = null;
+  }
+
+  /** The end mark is sent: so long did the detector here wait after the last voiced frame. */
+  marked(at: number): void {
+    this.#marked = at;
   }
 
   /** Of a ping, ms. */
@@ -37,9 +45,9 @@ export class Waterfall {
   /** The turn's transcript is complete: what was voiced last was its end. */
   transcribed(turnId: number): void {
     this.#turns.clear(); // a turn that has been answered by another will bring no more
-    const speechEnded = this.#voiced;
-    this.#turns.set(turnId, { speechEnded, arrived: null, audible: null, report: null });
-    this.#voiced = null;
+    const [speechEnded, marked] = [this.#voiced, this.#marked];
+    this.#turns.set(turnId, { speechEnded, marked, arrived: null, audible: null, report: null });
+    this.#voiced = this.#marked = null;
   }
 
   /** The first audio of the reply is here; later audio changes nothing. */
@@ -68,19 +76,25 @@ export class Waterfall {
   /** Another session counts its turns anew. */
   reset(): void {
     this.#turns.clear();
-    this.#voiced = null;
+    this.#voiced = this.#marked = null;
   }
 
   #trace(turnId: number, turn: Turn, at: number): LatencyTrace | null {
-    const { speechEnded, arrived, audible, report } = turn;
+    const { speechEnded, marked, arrived, audible, report } = turn;
     if (!report) return null;
-    const waited = speechEnded === null || arrived === null ? null : arrived - speechEnded;
-    const ways = waited === null ? -1 : waited - report.e2e_latency_ms;
-    const measured = ways >= 0;
-    const network = measured ? ways : this.#roundTrip;
-    const playout = audible === null || arrived === null ? null : audible - arrived;
-    const total = playout === null ? null : report.e2e_latency_ms + (network ?? 0) + playout;
-    const stages = { ...serverStages(report), network, playout };
-    return { turnId, stages, total, source: measured ? "measured" : "server", at };
+    const told = serverStages(report);
+    // Where this side's mark ended the turn, the server's account begins with the mark.
+    const waited = told.silence === null ? difference(marked, speechEnded) : null;
+    const served = report.e2e_latency_ms + (waited ?? 0);
+    const ways = (difference(arrived, speechEnded) ?? -1) - served;
+    const network = ways >= 0 ? ways : this.#roundTrip;
+    const playout = difference(audible, arrived);
+    const total = playout === null ? null : served + (network ?? 0) + playout;
+    const stages = { ...told, silence: told.silence ?? waited, network, playout };
+    return { turnId, stages, total, source: ways >= 0 ? "measured" : "server", at };
   }
+}
+
+function difference(end: number | null, start: number | null): number | null {
+  return end === null || start === null ? null : end - start;
 }

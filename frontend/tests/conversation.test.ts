@@ -286,7 +286,7 @@ test("a candidate ducks the reply, and when it was nothing it comes back", async
   assert.equal(conversation.state.playback, "playing");
 });
 
-test("speech that the server does not take for an interruption ducks for a second more", async () => {
+test("speech that the server takes for no interruption ducks for a second more", async () => {
   const { conversation, clock, audio } = await speaking();
   await audio.speak(SPEECH, 12);
   await audio.speak(NOISE, 10);
@@ -331,7 +331,7 @@ test("a rejected utterance leaves the page when the reply goes on", async () => 
   assert.deepEqual(conversation.state.messages.map(({ role }) => role), ["assistant"]);
 });
 
-test("a stop marks what was not heard, keeps the loudspeaker, and the next reply plays", async () => {
+test("a stop marks what was not heard, and the next reply plays in the same context", async () => {
   const { conversation, audio, socket } = await speaking();
   socket.receive({ action: "pause_tts", data: "" });
   socket.receive({ action: "stop_tts", data: "" });
@@ -653,7 +653,7 @@ test("a microphone that cannot be opened leaves the old one", async () => {
   assert.equal(conversation.state.problems.at(-1)?.code, "microphone-failed");
 });
 
-test("a microphone that is unplugged is replaced by the browser's choice, or ends the call", async () => {
+test("an unplugged microphone is replaced by the browser's choice, or ends the call", async () => {
   const { conversation, audio } = await started();
   audio.microphones[0]?.listener.ended();
   await settle();

@@ -34,7 +34,7 @@ function counting(overrides: Partial<OrtSession> = {}): OrtSession {
   };
 }
 
-test("the state of one frame goes into the next, zero at first, and again after a reset", async () => {
+test("the state of one frame goes into the next, zero at first and after a reset", async () => {
   const states: number[] = [];
   const session = counting();
   const run = session.run;
@@ -54,7 +54,8 @@ test("the state of one frame goes into the next, zero at first, and again after 
 
 test("a model that does not give its states back is refused", () => {
   const session = counting({ outputNames: ["clean"] });
-  assert.throws(() => new OnnxDenoiser(ort, session), /give back every state: it takes audio, state/);
+  const refusal = /give back every state: it takes audio, state/;
+  assert.throws(() => new OnnxDenoiser(ort, session), refusal);
 });
 
 test("a model that changes the length is an error at its first frame", async () => {

@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import type { FrameProcessor, FrameProcessorOptions, Ort, OrtSession, Vad } from "../src/runtime.ts";
+import type { FrameProcessor, FrameProcessorOptions } from "../src/runtime.ts";
+import type { Ort, OrtSession, Vad } from "../src/runtime.ts";
 import { SileroDetector, SileroModel } from "../src/silero.ts";
 
 /** Stands in for vad-web: it says what the test wants it to say. */

@@ -35,7 +35,7 @@ function answer(socket: FakeSocket, ahead = 0): void {
   socket.receive({ action: "pong", ...message });
 }
 
-test("a lost connection is opened again, ever more slowly, and at once after it was accepted", () => {
+test("a lost connection is opened again, ever more slowly until one was accepted", () => {
   const { clock, sockets, transport, last } = setUp();
   transport.open();
   const waits: number[] = [];

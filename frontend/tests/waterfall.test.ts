@@ -50,6 +50,20 @@ test("an end of speech later than the server's is not believed", () => {
   assert.equal(waterfall.reported(REPORT, 0)?.source, "server");
 });
 
+test("where this side's mark ended the turn, the silence before it is part of the whole", () => {
+  const waterfall = new Waterfall();
+  waterfall.voiced(1000);
+  waterfall.marked(1200);
+  waterfall.transcribed(1);
+  waterfall.arrived(1, 1840);
+  const { silence_ms: _, ...report } = REPORT;
+  waterfall.reported(report, 0);
+  const trace = waterfall.audible(1, 1860, 0);
+  assert.equal(trace?.stages.silence, 200);
+  assert.equal(trace?.stages.network, 50);
+  assert.equal(trace?.total, 860);
+});
+
 test("the stages add up to the whole", () => {
   const waterfall = new Waterfall();
   waterfall.voiced(1000);

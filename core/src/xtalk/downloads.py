@@ -260,7 +260,8 @@ class _Transfer:
 
     def _continues(self, response: HTTPResponse, known: _Version, found: _Version) -> bool:
         start = response.headers.get("Content-Range", "").startswith(f"bytes {self._have()}-")
-        return start and found == known
+        same = known.total is None or found.total in (None, known.total)
+        return start and same and found.validator == known.validator
 
     def _check(self, response: HTTPResponse, version: _Version) -> None:
         """Refuse what cannot be the file, before it is loaded."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -15,7 +15,8 @@ class FileServer:
     """What it gives and how; a test changes the fields between two requests.
 
     `cuts` are the lengths after which the next answers end early. `ranges` is whether it honours
-    Range, `tagged` whether it sends an ETag, `sized` whether it says how long the file is.
+    Range, `tagged` whether it sends an ETag (`weak`: one that means about the same), `sized`
+    whether it says how long the file is, `chunked` whether it sends HTTP chunks instead.
     `asked` are the Range headers of the requests so far, "" where there was none.
     """
 
@@ -26,6 +27,8 @@ class FileServer:
     heeds_if_range: bool = True
     tagged: bool = True
     sized: bool = True
+    chunked: bool = False
+    weak: bool = False
     redirect: str = ""
     asked: list[str] = field(default_factory=list)
     at_half: threading.Event | None = None
@@ -37,7 +40,8 @@ class FileServer:
 
     @property
     def etag(self) -> str:
-        return f'"{hashlib.md5(self.content).hexdigest()}"'
+        tag = f'"{hashlib.md5(self.content).hexdigest()}"'
+        return f"W/{tag}" if self.weak else tag
 
 
 @contextmanager
@@ -46,7 +50,8 @@ def serve() -> Iterator[FileServer]:
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            answer(server, self)
+            with suppress(ConnectionError):  # the client may have given up
+                answer(server, self)
 
         def log_message(self, *args: object) -> None: ...
 
@@ -81,19 +86,24 @@ def answer(server: FileServer, request: BaseHTTPRequestHandler) -> None:
     request.send_response(206 if start else 200)
     if start:
         request.send_header("Content-Range", f"bytes {start}-{total - 1}/{total}")
-    if server.sized:
+    if server.chunked:
+        request.send_header("Transfer-Encoding", "chunked")
+    elif server.sized:
         request.send_header("Content-Length", str(total - start))
     if server.tagged:
         request.send_header("ETag", server.etag)
     request.end_headers()
-    body = server.content[start:]
+    body, whole = server.content[start:], True
     if server.cuts:
         body = body[: server.cuts.pop(0)]
+        whole = False
     if server.at_half is not None:
         request.wfile.write(body[: len(body) // 2])
         server.at_half.set()
         server.go_on.wait(10)
         body = body[len(body) // 2 :]
+    if server.chunked:
+        body = b"%x\r\n%s\r\n%s" % (len(body), body, b"0\r\n\r\n" if whole else b"")
     request.wfile.write(body)
 
 

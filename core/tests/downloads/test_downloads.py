@@ -169,6 +169,12 @@ def test_a_redirection_to_something_else_than_http_is_refused(
         fetch(model(server))
 
 
+def test_a_redirection_is_followed(server: FileServer) -> None:
+    with serve() as front:
+        front.redirect = server.url("elsewhere")
+        assert fetch(model(front)).path.read_bytes() == CONTENT
+
+
 def test_a_folder_that_cannot_be_written_is_said(
     server: FileServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -244,6 +250,29 @@ def test_without_anything_that_identifies_the_file_it_starts_over(server: FileSe
     server.cuts, server.tagged = [400_000], False
     assert fetch(model(server)).path.read_bytes() == CONTENT
     assert server.asked == ["", ""]
+
+
+def test_a_weak_tag_tells_enough_to_go_on(server: FileServer) -> None:
+    """It must not stand in If-Range, but a file that differs has another one."""
+    server.cuts, server.weak, server.heeds_if_range = [400_000], True, False
+    assert fetch(model(server)).path.read_bytes() == CONTENT
+    assert server.asked == ["", "bytes=400000-"]
+
+
+def test_a_cut_in_a_file_of_chunks_is_seen(server: FileServer) -> None:
+    server.chunked, server.cuts = True, [400_000]
+    assert fetch(model(server)).path.read_bytes() == CONTENT
+    assert len(server.asked) == 2
+
+
+def test_a_server_that_falls_silent_is_given_up(
+    server: FileServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("xtalk.downloads.TIMEOUT_S", 0.1)
+    server.at_half, server.ranges = threading.Event(), False
+    with pytest.raises(DownloadError, match="was cut after"):
+        fetch(model(server))
+    server.go_on.set()
 
 
 def test_a_server_that_always_cuts_is_given_up(server: FileServer) -> None:

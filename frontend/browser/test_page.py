@@ -1,62 +1,328 @@
-"""The server's page in a real browser."""
+"""The page in a browser: what a visitor sees, can do, and is told when something is in the way."""
 
 from __future__ import annotations
 
-import os
-import re
-import shutil
-import subprocess
-import sys
-from collections.abc import Iterator
+import gzip
+import socket
+from contextlib import closing
+from pathlib import Path
+from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from browsing import Served, Visit, launched, serving, spoken, watch
+from playwright.sync_api import Browser, Page, Playwright, expect
+from shown import Show
+
+from xtalk_server.config import DEFAULT
+
+PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
+STATIC = DEFAULT.parent / "static"
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    found = filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome")))
-    program = next(found, None)
-    if program is None:
-        missing = "no Chromium is installed: apt-get install chromium"
-        (pytest.fail if os.environ.get("CI") else pytest.skip)(missing)
-    # Chromium's sandbox refuses to work for root, which is who runs tests in a container.
-    arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=arguments)
-        yield browser
-        browser.close()
+def start(page: Page) -> None:
+    page.click("#start")
+    expect(page.locator(".start.stop")).to_be_visible()
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    """The address of `xtalk serve` with the embedded default, ready, on a free port."""
-    command = [sys.executable, "-m", "xtalk.cli", "serve", "--port", "0"]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
-        try:
-            yield address_when_ready(process)
-        finally:
-            process.terminate()
+# --- the first visit ----------------------------------------------------------------------------
 
 
-def address_when_ready(process: subprocess.Popen[str]) -> str:
-    """The address that the server's log names, once it says that the models are built."""
-    log = ""
-    assert process.stderr is not None
-    for line in process.stderr:
-        log += line
-        if "ready:" in line and (address := re.search(r"http://[\d.]+:\d+", log)):
-            return address[0]
-    pytest.fail(f"the server ended before it was ready:\n{log}")
+def test_a_first_visit_explains_itself(visit: Visit, show: Show) -> None:
+    watched = visit()
+    page = watched.page
+    expect(page.get_by_role("heading", level=1)).to_have_text("Talk with this server")
+    expect(page.get_by_text("It understands English only.")).to_be_visible()
+    expect(page.locator(".sayings li")).to_have_count(6)
+    expect(page.get_by_role("button", name="Start talking")).to_be_enabled()
+    expect(page.locator(".connection")).to_have_text("Connected")
+    show(page, "welcome")
+    watched.nothing()
 
 
-def test_the_page_says_what_is_running(browser: Browser, server: str) -> None:
-    page = browser.new_page()
-    errors: list[str] = []
-    page.on("pageerror", lambda error: errors.append(str(error)))
-    answer = page.goto(server)
-    assert answer is not None and answer.ok
-    shown = page.inner_text("body")
-    for model in ("SileroVAD", "PocketSphinx", "RuleAgent", "Espeak"):
-        assert model in shown
-    assert errors == []
+def test_it_speaks_chinese_and_says_that_the_agent_does_not(visit: Visit, show: Show) -> None:
+    page = visit(locale="zh-CN", color_scheme="dark", **PHONE).page
+    expect(page.locator("html")).to_have_attribute("lang", "zh-Hans")
+    expect(page.get_by_text("它只能听懂英语")).to_be_visible()
+    expect(page.locator(".sayings q").first).to_have_attribute("lang", "en")
+    show(page, "welcome-chinese-phone-dark")
+
+
+def test_the_second_page_of_the_original_is_this_one(visit: Visit) -> None:
+    watched = visit(path="/modern")
+    expect(watched.page.get_by_role("button", name="Start talking")).to_be_enabled()
+    watched.nothing()
+
+
+def test_it_works_with_every_other_host_blocked(visit: Visit) -> None:
+    watched = visit()
+    start(watched.page)
+    watched.page.click("#settings")
+    expect(watched.page.get_by_label("Voice")).to_be_visible()
+    watched.nothing()
+
+
+def test_the_page_s_own_code_is_small() -> None:
+    """Everything that a visit loads, without the runtime of the optional detector."""
+    files = [STATIC / "index.html", STATIC / "js" / "worklet.js", *(STATIC / "page").glob("*.*s")]
+    size = sum(len(gzip.compress(file.read_bytes())) for file in files)
+    assert len(files) == 4
+    assert size <= 60_000, f"{size} bytes"
+
+
+# --- settings -----------------------------------------------------------------------------------
+
+
+def test_settings_outlive_the_visit(visit: Visit, show: Show) -> None:
+    page = visit().page
+    start(page)
+    page.click("#settings")
+    page.get_by_label("Voice").select_option("British")
+    page.get_by_label("Speed").fill("1.2")
+    page.get_by_label("Appearance").select_option("dark")
+    expect(page.locator("html")).to_have_attribute("data-theme", "dark")
+    show(page, "settings-dark")
+    page.get_by_label("Language of this page").select_option("zh")
+    page.reload()
+    expect(page.locator("html")).to_have_attribute("lang", "zh-Hans")
+    expect(page.locator("html")).to_have_attribute("data-theme", "dark")
+    page.click("#settings")
+    expect(page.get_by_label("嗓音")).to_have_value("British")
+    expect(page.get_by_label("语速")).to_have_value("1.2")
+
+
+def test_what_was_chosen_is_asked_of_the_next_session(visit: Visit) -> None:
+    page = visit().page
+    start(page)
+    page.click("#settings")
+    page.get_by_label("Voice").select_option("Scottish")
+    asked: list[str] = []
+    page.on("websocket", lambda ws: ws.on("framesent", lambda f: asked.append(str(f))))
+    page.reload()
+    expect(page.locator(".connection")).to_have_text("Connected")
+    page.wait_for_function("() => document.querySelector('#upload:not(:disabled)')")
+    assert any("change_voice" in frame and "Scottish" in frame for frame in asked)
+
+
+def test_a_microphone_can_be_chosen_while_it_listens(visit: Visit) -> None:
+    page = visit().page
+    start(page)
+    page.click("#settings")
+    microphones = page.locator("select[name=microphone]")
+    expect(microphones.locator("option")).not_to_have_count(1)
+    name = microphones.locator("option").last.get_attribute("value")
+    microphones.select_option(name)
+    page.keyboard.press("Escape")
+    expect(page.locator(".start.stop")).to_be_visible()
+    page.click("#settings")
+    expect(microphones).to_have_value(name or "")
+
+
+def test_the_settings_are_a_dialog_for_the_keyboard(visit: Visit) -> None:
+    page = visit().page
+    page.locator("#settings").focus()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("dialog", name="Settings")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("dialog", name="Settings")).to_be_hidden()
+    expect(page.locator("#settings")).to_be_focused()
+
+
+# --- talking ------------------------------------------------------------------------------------
+
+
+def test_it_starts_and_stops_by_the_keyboard_alone(visit: Visit) -> None:
+    page = visit().page
+    expect(page.locator("#start")).to_be_enabled()
+    for _ in range(30):
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.id") == "start":
+            break
+    page.keyboard.press("Enter")
+    expect(page.locator(".start.stop")).to_be_focused()
+    page.keyboard.press("Space")
+    expect(page.locator(".start.start")).to_be_visible()
+
+
+def test_muting_is_shown_and_told(visit: Visit) -> None:
+    page = visit().page
+    sent: list[str] = []
+    page.on("websocket", lambda ws: ws.on("framesent", lambda f: sent.append(str(f))))
+    page.reload()
+    start(page)
+    mute = page.get_by_role("button", name="Mute")
+    mute.click()
+    expect(mute).to_have_attribute("aria-pressed", "true")
+    expect(page.locator(".turn")).to_contain_text("It does not hear you")
+    assert any('"reason":"muted"' in frame for frame in sent)
+    mute.click()
+    expect(mute).to_have_attribute("aria-pressed", "false")
+
+
+def test_a_text_is_given_and_its_arrival_said(visit: Visit) -> None:
+    watched = visit()
+    page = watched.page
+    start(page)
+    give(page, "note.txt", b"The door code is 4711.")
+    expect(page.locator(".said.agent").last).to_contain_text("has arrived", timeout=10_000)
+    watched.nothing()
+
+
+def test_a_text_can_be_given_before_the_start(visit: Visit) -> None:
+    page = visit().page
+    give(page, "note.txt", b"The door code is 4711.")
+    expect(page.locator(".said.agent").last).to_contain_text("has arrived", timeout=10_000)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [(b"", "is empty"), (b"x" * (1 << 21), "too large"), (b"\xff\xfe", "UTF-8")],
+)
+def test_a_text_that_cannot_be_taken_is_told_in_words(
+    visit: Visit, content: bytes, words: str
+) -> None:
+    page = visit().page
+    give(page, "note.txt", content)
+    expect(page.get_by_role("alert")).to_contain_text(words)
+    page.get_by_role("button", name="Dismiss").click()
+    expect(page.get_by_role("alert")).to_have_count(0)
+
+
+def give(page: Page, name: str, content: bytes) -> None:
+    expect(page.locator("#upload")).to_be_enabled()
+    file: Any = {"name": name, "mimeType": "text/plain", "buffer": content}
+    page.locator("input[type=file]").set_input_files(file)
+
+
+def test_the_recording_and_the_log_can_be_kept(visit: Visit) -> None:
+    page = visit().page
+    start(page)
+    session = page.locator(".sheet", has=page.get_by_role("link", name="Recording (WAV)"))
+    for _ in range(20):  # it is some seconds behind
+        page.click("#settings")
+        expect(page.get_by_text("Keep a copy")).to_be_visible()
+        page.wait_for_timeout(300)
+        if session.is_visible():
+            break
+        page.keyboard.press("Escape")
+        expect(page.get_by_role("dialog")).to_be_hidden()
+    for name, begins in (
+        ("Recording (WAV)", b"RIFF"),
+        ("Log (JSON lines)", b'{"xtalk_session_log"'),
+    ):
+        with page.expect_download() as download:
+            page.get_by_role("link", name=name).click()
+        assert download.value.path().read_bytes().startswith(begins)
+
+
+def test_a_new_conversation_begins_with_an_empty_page(visit: Visit) -> None:
+    page = visit().page
+    give(page, "note.txt", b"Anything.")
+    expect(page.locator(".said.agent")).to_have_count(1, timeout=10_000)
+    page.get_by_role("button", name="New conversation").click()
+    expect(page.get_by_role("heading", level=1)).to_be_visible()
+    expect(page.locator(".connection")).to_have_text("Connected")
+
+
+# --- what stands in the way ---------------------------------------------------------------------
+
+
+def test_a_refused_microphone_is_told_with_the_way_out(visit: Visit) -> None:
+    page = visit().page
+    page.evaluate(
+        "() => void (navigator.mediaDevices.getUserMedia = async () => {"
+        " throw new DOMException('no', 'NotAllowedError'); })"
+    )
+    page.click("#start")
+    expect(page.get_by_role("alert")).to_contain_text("Allow it beside the address")
+    expect(page.get_by_role("button", name="Start talking")).to_be_enabled()
+
+
+def test_plain_http_from_another_machine_is_told_with_the_way_out(
+    playwright: Playwright, chromium: str, server: Served, tmp_path: Path, show: Show
+) -> None:
+    microphone = spoken(tmp_path / "silence.wav", 1.0)
+    port = server.url.rsplit(":", 1)[1]
+    home = f"http://talk.example:{port}"
+    mapped = "--host-resolver-rules=MAP talk.example 127.0.0.1"
+    with launched(playwright, chromium, microphone, mapped) as browser:
+        page = browser.new_page(viewport={"width": 1000, "height": 820})
+        watched = watch(page, home)
+        page.goto(home)
+        alert = page.get_by_role("alert")
+        expect(alert).to_contain_text("There is no microphone here")
+        expect(alert).to_contain_text(f"ssh -L {port}:localhost:{port} talk.example")
+        expect(alert).to_contain_text("--ssl-certfile")
+        expect(page.locator("#start")).to_be_disabled()
+        show(page, "insecure")
+        watched.nothing()
+
+
+def test_it_comes_back_after_the_server_was_away(silent: Browser, show: Show) -> None:
+    port = free_port()
+    context = silent.new_context(viewport={"width": 1000, "height": 820})
+    page = context.new_page()
+    with serving("--port", str(port)) as url:
+        page.goto(url)
+        page.evaluate("window.same = true")
+        start(page)
+    expect(page.locator(".connection")).to_have_text("Reconnecting", timeout=10_000)
+    expect(page.locator(".notice.lost")).to_contain_text("The connection was lost")
+    show(page, "reconnecting")
+    with serving("--port", str(port)):
+        expect(page.locator(".connection")).to_have_text("Connected", timeout=20_000)
+        expect(page.locator(".notice.lost")).to_have_count(0)
+        expect(page.locator(".start.stop")).to_be_visible()
+        assert page.evaluate("window.same") is True, "without a reload"
+    context.close()
+
+
+def free_port() -> int:
+    with closing(socket.socket()) as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+def test_the_place_in_the_queue_is_told(silent: Browser, tmp_path: Path, show: Show) -> None:
+    config = tmp_path / "xtalk.toml"
+    config.write_text(DEFAULT.read_text("utf-8") + "\nmax_connections = 1\n", "utf-8")
+    with serving(config=config) as url:
+        contexts = [silent.new_context(viewport={"width": 1000, "height": 820}) for _ in range(2)]
+        first, second = (context.new_page() for context in contexts)
+        first.goto(url)
+        expect(first.locator("#upload")).to_be_enabled()
+        second.goto(url)
+        expect(second.locator(".notice.queue")).to_contain_text("You are number 1 in the queue")
+        show(second, "queue")
+        contexts[0].close()
+        expect(second.locator(".notice.queue")).to_have_count(0)
+        expect(second.locator("#upload")).to_be_enabled()
+        contexts[1].close()
+
+
+# --- for everybody ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("device", [{}, PHONE], ids=["desktop", "phone"])
+def test_no_serious_barrier(visit: Visit, scheme: str, device: dict[str, Any], show: Show) -> None:
+    page = visit(color_scheme=scheme, **device).page
+    expect(page.locator("#upload")).to_be_enabled()
+    show.barriers(page)
+    start(page)
+    give(page, "note.txt", b"Anything.")
+    expect(page.locator(".said.agent")).to_have_count(1, timeout=10_000)
+    show.barriers(page)
+    if device:
+        page.locator(".show-details").click()
+        expect(page.get_by_role("heading", name="Timing")).to_be_visible()
+        show.barriers(page)
+    page.click("#settings")
+    expect(page.get_by_role("dialog")).to_be_visible()
+    show.barriers(page)
+
+
+def test_a_narrow_phone_needs_no_scrolling_sideways(visit: Visit) -> None:
+    page = visit(viewport={"width": 320, "height": 568}).page
+    start(page)
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    expect(page.locator("#start")).to_be_in_viewport()

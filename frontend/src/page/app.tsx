@@ -1,6 +1,6 @@
 // The page as a whole.
 
-import { useEffect, useMemo, useState } from "preact/hooks";
+import { useEffect, useLayoutEffect, useMemo, useState } from "preact/hooks";
 
 import type { Conversation } from "../conversation.ts";
 import { asked, choices as askChoices, type About, type Choices } from "./about.ts";
@@ -33,7 +33,8 @@ export function App({ conversation, written, kept }: AppProps) {
       ),
     [conversation],
   );
-  useEffect(() => {
+  // At once: the page may be left before the next frame.
+  useLayoutEffect(() => {
     save(storage(), preferences);
     document.documentElement.lang = preferences.language === "zh" ? "zh-Hans" : "en";
     document.documentElement.dataset["theme"] = preferences.theme;

@@ -88,7 +88,7 @@ function Slider({ label, value, min, max, step, show, choose }: SliderProps) {
   return (
     <label class="field">
       <span>
-        {words(label)} <output>{show(value)}</output>
+        {words(label)} <b aria-hidden="true">{show(value)}</b>
       </span>
       <input
         type="range"

@@ -62,6 +62,16 @@ class TestKitten(ToneVoice):
         return {"model": str(tone_models.kitten), **PAUSES}
 
 
+class TestPiper(ToneVoice):
+    """A voice that reads phonemes; each is a tone or silence."""
+
+    @pytest.fixture
+    def arguments(self, tone_models: ToneModels) -> Mapping[str, Any]:
+        return {"model": str(tone_models.piper), **PAUSES}
+
+    text = "Good evening, my dear old friend."
+
+
 class TestSherpaOnnxVAD(VADSuite):
     model = SherpaOnnxVAD
     sdk = SDK

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 import threading
 from contextlib import aclosing
 from pathlib import Path
@@ -24,6 +26,14 @@ def voice(models: ToneModels, name: str = "vits_two_voices", **how: Any) -> Sher
     files = {"tokens": str(models.voice_tokens), "lexicon": str(models.lexicon)}
     options = {**files, **how.pop("options", {})}
     return SherpaOnnxTTS(str(getattr(models, name)), options=options, silence_scale=1, **how)
+
+
+def change(path: Path, **metadata: str) -> None:
+    """Write other metadata into a model."""
+    model = onnx.load(path)
+    for entry in model.metadata_props:
+        entry.value = metadata.get(entry.key, entry.value)
+    onnx.save(model, path)
 
 
 def pitch(pcm: bytes) -> float:
@@ -126,6 +136,33 @@ def test_half_of_a_surrogate_pair_is_no_character(tone_models: ToneModels) -> No
     assert len(speaker.synthesize("hello \ud800")) >= len(speaker.synthesize("hello"))
 
 
+ENDLESS = [
+    *("stop" + "!" * 1000, "! " * 1000 + "stop", "stop, " * 400),
+    *("stop-" * 900, "stop’" * 900, "stop_" * 900),
+    *("stop " * 900, "s" * 3000),
+]
+
+
+@pytest.mark.parametrize("reads", ["words", "phonemes"])
+def test_no_text_ends_the_process_with_kokoro(
+    tone_models: ToneModels, tmp_path: Path, reads: str
+) -> None:
+    """It would, over a piece of more than 510 symbols."""
+    folder = shutil.copytree(tone_models.kokoro, tmp_path / "kokoro")
+    if reads == "phonemes":
+        (folder / "lexicon.txt").unlink()
+        change(folder / "model.onnx", has_espeak="1")
+    code = f"""
+from xtalk_sherpa_onnx.tts import SherpaOnnxTTS
+voice = SherpaOnnxTTS({str(folder)!r})
+for text in {ENDLESS!r}:
+    print(text[:6], len(voice.synthesize(text)), flush=True)
+"""
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, f"it ended after {done.stdout}"
+
+
 # --- who speaks, and how ------------------------------------------------------------------------
 
 
@@ -169,10 +206,8 @@ def test_a_pace_out_of_range_is_refused(tone_models: ToneModels, speed: float) -
 
 
 def test_the_rate_is_that_of_the_model(tone_models: ToneModels, tmp_path: Path) -> None:
-    model = onnx.load(tone_models.vits)
-    for entry in model.metadata_props:
-        entry.value = "22050" if entry.key == "sample_rate" else entry.value
-    onnx.save(model, tmp_path / "model.onnx")
+    shutil.copy(tone_models.vits, tmp_path / "model.onnx")
+    change(tmp_path / "model.onnx", sample_rate="22050")
     files = {"tokens": str(tone_models.voice_tokens), "lexicon": str(tone_models.lexicon)}
     assert SherpaOnnxTTS(str(tmp_path), options=files).output_rate == 22_050
 
@@ -220,15 +255,13 @@ def test_a_file_that_is_missing_beside_the_model_is_named(
 def test_speakers_of_another_model_are_refused(tone_models: ToneModels, tmp_path: Path) -> None:
     folder = shutil.copytree(tone_models.kokoro, tmp_path / "kokoro")
     shutil.copy(tone_models.kitten / "voices.bin", folder)
-    with pytest.raises(ConfigError, match=r"voices\.bin has 16 bytes, but .* takes 1024"):
+    with pytest.raises(ConfigError, match=r"voices\.bin has 16 bytes, but .* takes 8160"):
         SherpaOnnxTTS(str(folder))
 
 
 def test_a_vocoder_of_another_rate_is_refused(tone_models: ToneModels, tmp_path: Path) -> None:
-    model = onnx.load(tone_models.vocoder)
-    for entry in model.metadata_props:
-        entry.value = "22050" if entry.key == "sample_rate" else entry.value
-    onnx.save(model, tmp_path / "vocoder.onnx")
+    shutil.copy(tone_models.vocoder, tmp_path)
+    change(tmp_path / "vocoder.onnx", sample_rate="22050")
     with pytest.raises(ConfigError, match=r"makes sound at 22050 Hz, but the model .* 16000 Hz"):
         SherpaOnnxTTS(str(tone_models.matcha), vocoder=str(tmp_path / "vocoder.onnx"))
 

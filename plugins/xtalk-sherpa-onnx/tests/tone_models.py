@@ -501,8 +501,8 @@ class ToneModels:
     @cached_property
     def kokoro(self) -> Path:
         """A folder of two voices; the style of a voice is its pitch."""
-        network = self._styled("kokoro", style_dim="64,1,2")
-        return self._voice_folder("kokoro-tones", network, styles=64)
+        network = self._styled("kokoro", style_dim="510,1,2")
+        return self._voice_folder("kokoro-tones", network, styles=510)
 
     @cached_property
     def kitten(self) -> Path:

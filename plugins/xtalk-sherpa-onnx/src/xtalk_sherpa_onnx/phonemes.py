@@ -31,6 +31,7 @@ PHONEMES_IPA = 2
 CLAUSE = re.compile(r"(.+?)(?:([.,;:!?])+(?=\s|\Z)|([。，；：！？])|\Z)", re.DOTALL)
 ASCII_MARKS = str.maketrans("。，；：！？", ".,;:!?")
 ENDS = ".!?"
+PIECE = re.compile(r".{1,200}(?:\s|\Z)|.{1,200}", re.DOTALL)  # Kokoro cannot take 510
 LANGUAGE_SWITCH = re.compile(r"\([^)]*\)")
 
 
@@ -43,7 +44,10 @@ class Phonemizer:
             self._use_voice()
 
     def __call__(self, text: str) -> list[list[int]]:
-        """One list of code points a sentence, marks included, as Piper spells them."""
+        """One list of code points a sentence, marks included, as Piper spells them.
+
+        A sentence of more than 200 is cut, where there is one at a space.
+        """
         sentences, sentence = [], ""
         for clause, western, eastern in CLAUSE.findall(text):
             mark = (western or eastern).translate(ASCII_MARKS)
@@ -53,8 +57,8 @@ class Phonemizer:
                 sentence = ""
             else:
                 sentence += " "
-        spoken = [part.strip() for part in (*sentences, sentence)]
-        return [[*map(ord, unicodedata.normalize("NFD", part))] for part in spoken if part]
+        spoken = [unicodedata.normalize("NFD", part.strip()) for part in (*sentences, sentence)]
+        return [[*map(ord, piece)] for part in spoken for piece in PIECE.findall(part)]
 
     def _say(self, clause: str) -> str:
         """Without the flags of a change of language, which are no phonemes."""

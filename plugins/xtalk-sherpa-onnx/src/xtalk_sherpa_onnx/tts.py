@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import math
+import re
 import threading
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing
@@ -94,6 +95,7 @@ class SherpaOnnxTTS(TTS):
     ) -> None:
         files = _find(model, kind, vocoder, options or {})
         self._tts = _load(files, rule_fsts, num_threads, provider)
+        self._kind = files.kind
         self._phonemes = _phonemizer(files)
         self._silence_scale = silence_scale
         self.output_rate = int(self._tts.sample_rate)
@@ -144,6 +146,9 @@ class SherpaOnnxTTS(TTS):
 
         how = sherpa_onnx.GenerationConfig()
         how.sid, how.speed, how.silence_scale = self._speaker, self._speed, self._silence_scale
+        if self._kind == "kokoro":
+            text, words = _short_pieces(text)
+            how.extra = {"max_words_in_sentence": str(words)}
         if self._phonemes is not None:
             how.phoneme_codepoints = self._phonemes(text)
             text = ""
@@ -179,6 +184,27 @@ class SherpaOnnxTTS(TTS):
 
     def clone(self) -> SherpaOnnxTTS:
         return copy.copy(self)
+
+
+# --- what Kokoro can take -----------------------------------------------------------------------
+
+# sherpa-onnx hands it pieces of so many words, and ends the process where one of them holds more
+# symbols than there are styles, 510. No word has many more symbols than letters.
+WORDS, SYMBOLS = 20, 400
+
+MARKS = re.compile(r"((?:[^\w\s]\s*){3})(?:[^\w\s]\s*)+")  # three in a row say as much as more
+JOINT = re.compile(r"(?<=\w)[-'’_](?=\w)")  # sherpa-onnx takes what it joins for one word
+WORD = re.compile(r"[^\W\u2e80-\u9fff\uac00-\ud7ff]+")  # a Chinese word is one character
+
+
+def _short_pieces(text: str) -> tuple[str, int]:
+    """The text, spoken as before, and how many words of it make a piece that is short enough."""
+    text = MARKS.sub(r"\1", text)
+    longest = max(map(len, WORD.findall(text)), default=1)
+    joints = max((len(JOINT.findall(part)) for part in text.split()), default=0)
+    if joints > 3:
+        text = JOINT.sub(" ", text)
+    return text, min(WORDS, max(1, SYMBOLS // (longest + 4)))
 
 
 async def _pieces(make: Callable[[Callable[[bytes], bool]], None]) -> AsyncGenerator[bytes, None]:

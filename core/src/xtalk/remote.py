@@ -480,10 +480,17 @@ class WarmSocket:
 
     async def take(self) -> ClientConnection:
         """A live connection, the caller's until `keep`."""
+        if self._making is not None:
+            try:
+                # Not the task itself: a cancellation that crosses the limit inside connect()
+                # comes back out of it as one that nobody asked for.
+                await asyncio.wait((self._making,))
+            except asyncio.CancelledError:
+                self._making.cancel()
+                raise
         making, self._making = self._making, None
-        if making is not None:
-            with suppress(Exception):  # told below, by the attempt that counts
-                self.keep(await making)
+        if making is not None and not making.cancelled() and making.exception() is None:
+            self.keep(making.result())  # a failure is told below, by the attempt that counts
         ready, self._ready = self._ready, None
         if ready is not None:
             if self._is_fresh(ready):

@@ -493,7 +493,9 @@ def test_a_failed_download_is_one_sentence(run: Run, server: FileServer) -> None
     assert (status, out) == (1, "") and err.count("xtalk: ") == 1 and "404" in err
 
 
-def test_a_plugin_whose_catalogue_is_wrong_is_said_to_be_broken(run: Run, installed: Any) -> None:
+def test_a_plugin_whose_catalogue_is_wrong_costs_its_own_models_only(
+    run: Run, installed: Any
+) -> None:
     installed.add(
         "liar",
         """
@@ -503,7 +505,9 @@ def test_a_plugin_whose_catalogue_is_wrong_is_said_to_be_broken(run: Run, instal
             yield Download("../../.ssh/config", "https://models.example/x")
         """,
     )
-    assert len(run("list")[1].splitlines()) == 4
+    status, out, err = run("list")
+    assert status == 0 and len(out.splitlines()) == 4
+    assert err.startswith("xtalk: plugin liar: xtalk_downloads raised ValueError: a download is")
 
 
 def test_a_terminal_gets_a_bar() -> None:

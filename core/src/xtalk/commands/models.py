@@ -71,6 +71,9 @@ def _catalogue(plugins: Plugins) -> list[Download]:
     for _, offered in plugins.call("xtalk_downloads"):
         for download in offered:
             named.setdefault(download.name, download)
+    for row in plugins.rows:
+        if row.error and "xtalk_downloads" in row.error:
+            print(f"xtalk: plugin {row}: {row.error}", file=sys.stderr)
     return [named[name] for name in sorted(named)]
 
 

@@ -22,7 +22,7 @@ class RubberbandSpeedController(SpeechSpeedController):
     one below 0.5 is taken as 0.5, and one above 1.5 as 1.5.
     """
 
-    inline = False  # a whole sentence can come in one piece, and takes 10 to 20 ms a second
+    inline = False  # a whole sentence can come in one piece, and takes some 20 ms a second
 
     def __init__(
         self,
@@ -31,7 +31,10 @@ class RubberbandSpeedController(SpeechSpeedController):
             Field(ge=8_000, le=192_000, description="of the audio, in Hz; here 48000"),
         ] = RATE_OUT,
     ) -> None:
+        import pylibrb
+
         self.sample_rate = sample_rate
+        self._library = pylibrb
         self._stretcher: Any = None
         self._clear()
 
@@ -75,17 +78,17 @@ class RubberbandSpeedController(SpeechSpeedController):
     def _begin(self, speed: float) -> Any:
         """A stretcher that has heard silence up to the first sample."""
         import numpy as np
-        from pylibrb import Option, RubberBandStretcher
 
+        option = self._library.Option
         # The finer engine keeps the pitch within 0.1 %; with its short window it costs no more
         # than the faster one, and answers sooner.
-        stretcher = RubberBandStretcher(
+        stretcher = self._library.RubberBandStretcher(
             self.sample_rate,
             1,
-            Option.PROCESS_REALTIME
-            | Option.ENGINE_FINER
-            | Option.WINDOW_SHORT
-            | Option.THREADING_NEVER,
+            option.PROCESS_REALTIME
+            | option.ENGINE_FINER
+            | option.WINDOW_SHORT
+            | option.THREADING_NEVER,
             1 / speed,
         )
         stretcher.set_max_process_size(BLOCK)

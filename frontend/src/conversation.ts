@@ -420,7 +420,7 @@ class Spoken implements Conversation {
     level: (inputLevel) => this.#store.set({ inputLevel }),
     detected: (event) => this.#detected(event),
     voiced: (at) => {
-      if (this.state.detector === "silero") this.#session.waterfall.voiced(at);
+      if (this.#marks) this.#session.waterfall.voiced(at);
     },
     failed: (what, error) => this.#without(what, error),
     silenced: (failure) => {

@@ -30,7 +30,7 @@ function t() {
 			}));
 		}
 		resume() {
-			this.paused && (this.fade = 0), this.paused = !1;
+			this.paused && this.offset > 0 && (this.fade = 0), this.paused = !1;
 		}
 		ramp(e, t) {
 			this.target = e, this.step = (e - this.gain) / Math.max(1, t * sampleRate);
@@ -541,7 +541,7 @@ var se = class {
 	heard(e, t) {
 		let n = this.#a("assistant", e), r = this.#t[n];
 		if (!r) return;
-		let i = Math.max(r.heardChars, A(r.content, t));
+		let i = Math.max(r.heardChars, ce(r.content, t));
 		this.#c(n, {
 			...r,
 			heardChars: i
@@ -619,67 +619,78 @@ var se = class {
 		this.#t = this.#t.toSpliced(t, 0, e);
 	}
 };
-function A(e, t) {
+function ce(e, t) {
 	if (t >= e.length) return e.length;
 	let n = 0;
 	for (let r = t; r > 0 && n < e.length; r--) n += e.codePointAt(n) > 65535 ? 2 : 1;
 	return n;
 }
 // src/waterfall.ts
-var j = class {
+var A = class {
 	#e = null;
 	#t = null;
-	#n = /* @__PURE__ */ new Map();
+	#n = null;
+	#r = /* @__PURE__ */ new Map();
 	voiced(e) {
-		this.#e = e;
+		this.#e = e, this.#t = null;
 	}
-	roundTrip(e) {
+	marked(e) {
 		this.#t = e;
 	}
+	roundTrip(e) {
+		this.#n = e;
+	}
 	transcribed(e) {
-		this.#n.clear();
-		let t = this.#e;
-		this.#n.set(e, {
+		this.#r.clear();
+		let [t, n] = [this.#e, this.#t];
+		this.#r.set(e, {
 			speechEnded: t,
+			marked: n,
 			arrived: null,
 			audible: null,
 			report: null
-		}), this.#e = null;
+		}), this.#e = this.#t = null;
 	}
 	arrived(e, t) {
-		let n = this.#n.get(e);
+		let n = this.#r.get(e);
 		n && (n.arrived ??= t);
 	}
 	audible(e, t, n) {
-		let r = this.#n.get(e);
-		return !r || r.audible !== null ? null : (r.audible = t, this.#r(e, r, n));
+		let r = this.#r.get(e);
+		return !r || r.audible !== null ? null : (r.audible = t, this.#i(e, r, n));
 	}
 	reported(e, t) {
-		let n = e.turn_id ?? [...this.#n.keys()].at(-1), r = n === void 0 ? void 0 : this.#n.get(n);
-		return n === void 0 || !r ? null : (r.report = e, this.#r(n, r, t));
+		let n = e.turn_id ?? [...this.#r.keys()].at(-1), r = n === void 0 ? void 0 : this.#r.get(n);
+		return n === void 0 || !r ? null : (r.report = e, this.#i(n, r, t));
 	}
 	reset() {
-		this.#n.clear(), this.#e = null;
+		this.#r.clear(), this.#e = this.#t = null;
 	}
-	#r(e, t, n) {
-		let { speechEnded: r, arrived: i, audible: a, report: o } = t;
-		if (!o) return null;
-		let s = r === null || i === null ? null : i - r, c = s === null ? -1 : s - o.e2e_latency_ms, l = c >= 0, u = l ? c : this.#t, d = a === null || i === null ? null : a - i, f = d === null ? null : o.e2e_latency_ms + (u ?? 0) + d;
+	#i(e, t, n) {
+		let { speechEnded: r, marked: i, arrived: a, audible: o, report: s } = t;
+		if (!s) return null;
+		let c = oe(s), l = c.silence === null ? j(i, r) : null, u = s.e2e_latency_ms + (l ?? 0), d = (j(a, r) ?? -1) - u, f = d >= 0 ? d : this.#n, p = j(o, a), m = p === null ? null : u + (f ?? 0) + p;
 		return {
 			turnId: e,
 			stages: {
-				...oe(o),
-				network: u,
-				playout: d
+				...c,
+				silence: c.silence ?? l,
+				network: f,
+				playout: p
 			},
-			total: f,
-			source: l ? "measured" : "server",
+			total: m,
+			source: d >= 0 ? "measured" : "server",
 			at: n
 		};
 	}
-}, M = class {
+};
+function j(e, t) {
+	return e === null || t === null ? null : e - t;
+}
+// src/session.ts
+var M = class {
 	playback = null;
-	waterfall = new j();
+	waterfall = new A();
 	transcript;
 	#e;
 	#t;
@@ -965,11 +976,11 @@ var P = {
 	SPEECH_END: "end",
 	VAD_MISFIRE: "misfire"
 }, K = /* @__PURE__ */ new Float32Array();
-async function ce(e) {
+async function le(e) {
 	let t = await x(e), n = await ne(e);
-	return new ue(new le(t, await t.InferenceSession.create(`${e}${B}`)), n);
+	return new de(new ue(t, await t.InferenceSession.create(`${e}${B}`)), n);
 }
-var le = class {
+var ue = class {
 	#e;
 	#t;
 	#n = new Float32Array(V + 512);
@@ -993,7 +1004,7 @@ var le = class {
 	close() {
 		this.#t.release();
 	}
-}, ue = class {
+}, de = class {
 	kind = "silero";
 	#e;
 	#t;
@@ -1034,7 +1045,7 @@ var le = class {
 		let t = e === "end" && !this.#i ? "misfire" : e;
 		return this.#i = e === "start" || e !== "candidate" && this.#i, t;
 	}
-}, de = 3, fe = 30, pe = class {
+}, fe = 3, pe = 30, me = class {
 	#e;
 	#t;
 	#n;
@@ -1064,7 +1075,7 @@ var le = class {
 		return this.#o;
 	}
 	#d(e) {
-		if (this.#n.frame(e), this.#p(e), !this.#i || this.#s >= fe) return;
+		if (this.#n.frame(e), this.#p(e), !this.#i || this.#s >= pe) return;
 		let t = this.#c, n = this.#e.now();
 		this.#s += 1, this.#f(async () => {
 			--this.#s, t === this.#c && await this.#m(e, n, t);
@@ -1074,7 +1085,7 @@ var le = class {
 		this.#o = this.#o.then(e);
 	}
 	#p(e) {
-		this.#u.push(D(e)), this.#u.length < de || (this.#n.level(Math.max(...this.#u)), this.#u = []);
+		this.#u.push(D(e)), this.#u.length < fe || (this.#n.level(Math.max(...this.#u)), this.#u = []);
 	}
 	async #m(e, t, n) {
 		let r = await this.#h(e), { events: i, voiced: a } = await this.#g(r);
@@ -1101,7 +1112,7 @@ var le = class {
 			};
 		}
 	}
-}, me = .2, he = .02, ge = .1, q = -1, _e = class {
+}, he = .2, ge = .02, _e = .1, q = -1, ve = class {
 	#e;
 	#t;
 	#n;
@@ -1111,7 +1122,7 @@ var le = class {
 	#o = 0;
 	#s = 0;
 	#c = !1;
-	#l = 0;
+	#l = null;
 	#u = !1;
 	#d = !1;
 	#f = "idle";
@@ -1119,7 +1130,7 @@ var le = class {
 		this.#e = e, this.#t = t, this.#n = n, e.onevent = (e) => this.#m(e);
 	}
 	begin() {
-		this.#o += 1, this.#s = 0, this.#c = !1, this.#l = 0, this.#a = null;
+		this.#o += 1, this.#s = 0, this.#c = !1, this.#l = null, this.#a = null;
 	}
 	play(e, t, n) {
 		n !== this.#e.rate && (this.#a ??= new _(n, this.#e.rate), t = this.#a.push(t)), this.#p(e, t);
@@ -1146,15 +1157,15 @@ var le = class {
 	duck() {
 		this.#d || (this.#d = !0, this.#e.send({
 			type: "gain",
-			value: me,
-			seconds: he
+			value: he,
+			seconds: ge
 		}), this.#y());
 	}
 	unduck() {
 		this.#d && (this.#d = !1, this.#e.send({
 			type: "gain",
 			value: 1,
-			seconds: ge
+			seconds: _e
 		}), this.#y());
 	}
 	abandon() {
@@ -1200,16 +1211,16 @@ var le = class {
 		});
 	}
 	#v(e, t) {
-		let n = e === 0 ? this.#t.now() : this.#e.audibleAt(e), r = this.#t.after(Math.max(0, n - this.#t.now()), () => {
+		let n = e === null ? this.#t.now() : this.#e.audibleAt(e), r = this.#t.after(Math.max(0, n - this.#t.now()), () => {
 			this.#r.splice(this.#r.indexOf(r), 1), t(n);
 		});
 		this.#r.push(r);
 	}
 	#y() {
-		let e = this.#s > 0 || this.#l > 0 && !this.#u, t = this.#d ? "ducked" : "playing", n = this.#u ? "paused" : e ? t : "idle";
+		let e = this.#s > 0 || this.#l !== null && !this.#u, t = this.#d ? "ducked" : "playing", n = this.#u ? "paused" : e ? t : "idle";
 		n !== this.#f && (this.#f = n, this.#n.changed(n));
 	}
-}, ve = class e {
+}, ye = class e {
 	playback;
 	ear;
 	#e;
@@ -1222,9 +1233,9 @@ var le = class {
 	static async open(t, n, r, i, a, o) {
 		let s = await t.openOutput(i.outputDevice);
 		s.setVolume(i.volume);
-		let c = new _e(s, n, o);
+		let c = new ve(s, n, o);
 		try {
-			let { detector: o, denoiser: s } = await r, l = new pe(o, s, n, () => c.active, a);
+			let { detector: o, denoiser: s } = await r, l = new me(o, s, n, () => c.active, a);
 			l.reset();
 			let u = new e(t, c, l, a);
 			return await u.listen(i.inputDevice), u;
@@ -1256,7 +1267,7 @@ var le = class {
 			this.#r || this.#t.silenced(e);
 		}
 	}
-}, ye = class {
+}, be = class {
 	#e;
 	#t = !0;
 	#n = /* @__PURE__ */ new Set();
@@ -1297,7 +1308,7 @@ var Y = [
 	1e3,
 	2e3,
 	15e3
-], be = 1e4, xe = 2, Se = 15e3, X = [
+], xe = 1e4, Se = 2, Ce = 15e3, X = [
 	250,
 	500,
 	1e3,
@@ -1305,7 +1316,7 @@ var Y = [
 	4e3,
 	8e3,
 	15e3
-], Ce = 256e3, Z = 1, we = 1e3, Te = 1008, Ee = class {
+], we = 256e3, Z = 1, Te = 1e3, Ee = 1008, De = class {
 	#e;
 	#t;
 	#n;
@@ -1325,7 +1336,7 @@ var Y = [
 	open() {
 		this.#_(), this.#s = !1, this.#v("connecting");
 		let e = this.#e();
-		this.#i = e, e.binaryType = "arraybuffer", e.onopen = () => this.#p(), e.onmessage = ({ data: e }) => this.#m(e), e.onclose = (e) => this.#h(e), this.#f = this.#t.after(Se, () => this.#g());
+		this.#i = e, e.binaryType = "arraybuffer", e.onopen = () => this.#p(), e.onmessage = ({ data: e }) => this.#m(e), e.onclose = (e) => this.#h(e), this.#f = this.#t.after(Ce, () => this.#g());
 	}
 	hurry() {
 		this.#a === "waiting" && this.open();
@@ -1341,19 +1352,19 @@ var Y = [
 	}
 	sendAudio(e) {
 		let t = this.#i;
-		return t?.readyState !== Z || t.bufferedAmount > Ce ? !1 : (t.send(e), !0);
+		return t?.readyState !== Z || t.bufferedAmount > we ? !1 : (t.send(e), !0);
 	}
 	#p() {
 		this.#f(), this.#c = 0, this.#l = 0, this.#u = [], this.#v("open"), this.#y();
 	}
 	#m(e) {
 		if (this.#l = 0, e instanceof ArrayBuffer) return this.#n.audio(e);
-		let t = De(e);
+		let t = Oe(e);
 		t?.action === "pong" ? this.#S(t) : t && this.#n.message(t);
 	}
 	#h({ code: e, reason: t }) {
-		let n = e === Te && !this.#s;
-		if (e !== we && !n) return this.#g();
+		let n = e === Ee && !this.#s;
+		if (e !== Te && !n) return this.#g();
 		this.#_(), this.#v("closed", null, t);
 	}
 	#g() {
@@ -1377,15 +1388,15 @@ var Y = [
 		this.#c += 1, this.send({
 			action: "ping",
 			timestamp: this.#t.wall()
-		}), this.#f(), this.#f = this.#t.after(be, () => this.#x()), this.#y();
+		}), this.#f(), this.#f = this.#t.after(xe, () => this.#x()), this.#y();
 	}
 	#x() {
-		this.#l += 1, this.#l >= xe && this.#g();
+		this.#l += 1, this.#l >= Se && this.#g();
 	}
 	#S({ client_timestamp: e, server_recv_timestamp: t }) {
 		this.#f();
 		let n = this.#t.wall();
-		this.#u = [...this.#u.slice(-4), t - (e + n) / 2], this.#n.clock(Oe(this.#u), n - e), this.send({
+		this.#u = [...this.#u.slice(-4), t - (e + n) / 2], this.#n.clock(Q(this.#u), n - e), this.send({
 			action: "clock_sync",
 			client_send_ts: e / 1e3,
 			server_recv_ts: t / 1e3,
@@ -1393,7 +1404,7 @@ var Y = [
 		});
 	}
 };
-function De(e) {
+function Oe(e) {
 	if (typeof e != "string") return null;
 	try {
 		let t = JSON.parse(e);
@@ -1403,16 +1414,16 @@ function De(e) {
 		throw e;
 	}
 }
-function Oe(e) {
+function Q(e) {
 	let t = [...e].sort((e, t) => e - t);
 	return t[t.length >> 1];
 }
 // src/conversation.ts
-function Q(e, t, n) {
+function ke(e, t, n) {
 	let r = t ?? {}, i = new URL(e ?? "ws", globalThis.location?.href);
-	return i.protocol = i.protocol.replace(/^http/, "ws"), new Me(i, r, n ?? ke(r.workletUrl));
+	return i.protocol = i.protocol.replace(/^http/, "ws"), new Ne(i, r, n ?? Ae(r.workletUrl));
 }
-function ke(e) {
+function Ae(e) {
 	return {
 		clock: p,
 		audio: a(p, e),
@@ -1421,12 +1432,12 @@ function ke(e) {
 			method: "POST",
 			body: t
 		}),
-		loadDetector: ce,
+		loadDetector: le,
 		loadDenoiser: w,
-		watch: Ae
+		watch: je
 	};
 }
-function Ae(e) {
+function je(e) {
 	let t = () => {
 		document.visibilityState === "visible" && e.visible();
 	};
@@ -1434,7 +1445,7 @@ function Ae(e) {
 		removeEventListener("online", e.online), document.removeEventListener("visibilitychange", t), navigator.mediaDevices?.removeEventListener("devicechange", e.devicesChanged);
 	};
 }
-var je = 1e3, Me = class {
+var Me = 1e3, Ne = class {
 	#e;
 	#t;
 	#n;
@@ -1455,20 +1466,20 @@ var je = 1e3, Me = class {
 			...O.settings,
 			...t.settings
 		};
-		this.#n = new ye({
+		this.#n = new be({
 			...O,
 			settings: r
-		}), this.#a = Ne(e, t.apiUrl), this.#r = new M(this.#n, n.clock, {
+		}), this.#a = Pe(e, t.apiUrl), this.#r = new M(this.#n, n.clock, {
 			simGen: t.simGen ?? !1,
 			pureFrontend: t.pureFrontend ?? !1,
 			ttsSampleRate: t.ttsSampleRate,
 			send: (e) => this.#j(e),
 			admitted: () => this.#O(),
 			sounds: (e, t) => this.#H(e, t)
-		}), this.#i = new Ee(() => n.connect(e.href), n.clock, {
+		}), this.#i = new De(() => n.connect(e.href), n.clock, {
 			message: (e) => this.#A(e),
 			audio: (e) => this.#r.audio(e),
-			connection: (e, t) => this.#w(e, t),
+			connection: (e, t, n) => this.#w(e, t, n),
 			clock: (e, t) => this.#E(e, t)
 		}), this.#o = n.watch({
 			online: () => this.#i.hurry(),
@@ -1525,7 +1536,7 @@ var je = 1e3, Me = class {
 	#h() {
 		this.#c ??= this.#v();
 		let { audio: e, clock: t } = this.#t;
-		return ve.open(e, t, this.#c, this.state.settings, this.#P, this.#r);
+		return ye.open(e, t, this.#c, this.state.settings, this.#P, this.#r);
 	}
 	#g(e) {
 		this.#l = e, this.#r.playback = e.playback, e.ear.mute(this.state.micMuted), this.#n.set({ streaming: !0 }), this.#k(), this.refreshDevices();
@@ -1652,7 +1663,7 @@ var je = 1e3, Me = class {
 		level: (e) => this.#n.set({ inputLevel: e }),
 		detected: (e) => this.#F(e),
 		voiced: (e) => {
-			this.state.detector === "silero" && this.#r.waterfall.voiced(e);
+			this.#z && this.#r.waterfall.voiced(e);
 		},
 		failed: (e, t) => this.#x(e, t),
 		silenced: (e) => {
@@ -1674,10 +1685,10 @@ var je = 1e3, Me = class {
 		this.#n.set({ userSpeech: "none" }), this.#R(), this.#z && (this.#j({
 			action: "vad_speech_end",
 			timestamp: this.#M()
-		}), this.state.streamState === "listening" && this.#r.turn("processing"));
+		}), this.#r.waterfall.marked(this.#t.clock.now()), this.state.streamState === "listening" && this.#r.turn("processing"));
 	}
 	#R() {
-		this.#p = this.#t.clock.after(je, () => {
+		this.#p = this.#t.clock.after(Me, () => {
 			let e = this.#l?.playback;
 			e && !e.paused && e.unduck();
 		});
@@ -1778,9 +1789,9 @@ var je = 1e3, Me = class {
 		let t = this.state.currentSessionId;
 		if (!t) throw new $("There is no session to send the file to yet.");
 		let n = new FormData();
-		n.set("session_id", t), n.set("file", Pe(e), e.name);
+		n.set("session_id", t), n.set("file", Fe(e), e.name);
 		let r = await this.#t.post(new URL("api/upload", this.#a).href, n);
-		if (!r.ok) throw new $(await Fe(r));
+		if (!r.ok) throw new $(await Ie(r));
 	}
 	onNewAudioOutput(e) {
 		let t = (t, n) => e(t, n);
@@ -1790,16 +1801,16 @@ var je = 1e3, Me = class {
 		for (let n of this.#s) J(() => n(e, t));
 	}
 }, $ = class extends Error {};
-function Ne(e, t) {
+function Pe(e, t) {
 	if (t !== void 0) return new URL(t, globalThis.location?.href);
 	let n = new URL("./", e);
 	return n.protocol = n.protocol.replace(/^ws/, "http"), n;
 }
-function Pe(e) {
+function Fe(e) {
 	return e.type ? e : new Blob([e], { type: "text/plain" });
 }
-async function Fe(e) {
+async function Ie(e) {
 	let t = await e.json().catch(() => null), n = typeof t == "object" && t && "detail" in t ? t.detail : null;
 	return typeof n == "string" ? n : `The server refused the file (${e.status}).`;
 }
-export { ie as STAGES, Q as createConversation, ae as quantiles };
+export { ie as STAGES, ke as createConversation, ae as quantiles };

@@ -39,7 +39,7 @@
 			});
 		}
 		resume() {
-			if (this.paused) this.fade = 0;
+			if (this.paused && this.offset > 0) this.fade = 0;
 			this.paused = false;
 		}
 		ramp(value, seconds) {

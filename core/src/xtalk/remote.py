@@ -503,11 +503,20 @@ class WarmSocket:
         self._ready = connection
         self._since = asyncio.get_running_loop().time()
 
-    def renew(self, used: ClientConnection) -> None:
-        """Close a connection that takes no second request, then make the next one."""
-        assert self._making is None, "a connection that was not taken is not used up"
-        self._used = used  # a task that is cancelled before it begins closes nothing
-        self._making = asyncio.get_running_loop().create_task(self._renewed(used))
+    @asynccontextmanager
+    async def once(self) -> AsyncIterator[ClientConnection]:
+        """A connection that takes one request. Afterwards it is closed, and the next one made.
+
+        When that request fails or is given up the connection is dropped.
+        """
+        connection = await self.take()
+        try:
+            yield connection
+        except BaseException:
+            drop(connection)
+            self._renew(connection)
+            raise
+        self._renew(connection)
 
     async def close(self) -> None:
         """Close what is open. It may be warmed again."""
@@ -519,12 +528,18 @@ class WarmSocket:
         used, self._used = self._used, None
         if used is not None:
             drop(used)
+            await used.wait_closed()
         ready, self._ready = self._ready, None
         if ready is not None:
             await ready.close()
+        await asyncio.sleep(0)  # tasks of websockets end one turn of the loop after it
 
     async def _made(self) -> ClientConnection:
         return await self._connect()
+
+    def _renew(self, used: ClientConnection) -> None:
+        self._used = used  # a task that is cancelled before it begins closes nothing
+        self._making = asyncio.get_running_loop().create_task(self._renewed(used))
 
     async def _renewed(self, used: ClientConnection) -> ClientConnection:
         await used.close()
@@ -537,18 +552,33 @@ class WarmSocket:
 
 
 async def open_socket(
-    url: str, *, headers: Mapping[str, str] | None = None, timeout_s: float = CONNECT_S
+    url: str,
+    *,
+    headers: Mapping[str, str] | None = None,
+    timeout_s: float = CONNECT_S,
+    greet: Callable[[ClientConnection], Awaitable[object]] | None = None,
 ) -> ClientConnection:
-    """A connection without a limit on the size of a message; closing it waits a second at most."""
+    """A connection without a limit on the size of a message; closing it waits a second at most.
+
+    `greet` says and hears what comes before the first request; what it raises is raised.
+    """
     from websockets.asyncio.client import connect
 
-    return await connect(
+    connection = await connect(
         url,
         additional_headers=dict(headers or {}),
         open_timeout=timeout_s,
         close_timeout=1.0,
         max_size=None,
     )
+    if greet is not None:
+        try:
+            await greet(connection)
+        except BaseException:
+            drop(connection)
+            await connection.wait_closed()
+            raise
+    return connection
 
 
 async def exchange(

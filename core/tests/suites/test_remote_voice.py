@@ -159,19 +159,46 @@ class FakeOnce(FakeService):
         return socket
 
 
-def test_a_connection_that_is_used_up_is_made_anew_before_it_is_needed() -> None:
+def test_a_connection_for_one_request_has_a_successor_before_it_is_needed() -> None:
     async def check(service: FakeOnce) -> None:
         socket = WarmSocket(lambda: open_socket(f"ws://127.0.0.1:{service.port}/once"))
-        first = await socket.take()
-        socket.renew(first)
-        second = await socket.take()
-        assert first.state.name == "CLOSED" and second is not first
-        await second.send("one")
-        assert await second.recv() == "one"
-        socket.renew(second)
+        async with socket.once() as first:
+            await first.send("one")
+            assert await first.recv() == "one"
+        async with socket.once() as second:
+            assert first.state.name == "CLOSED"
         await socket.close()
-        with anyio.fail_after(1):
-            await second.wait_closed()
+        assert second.state.name == "CLOSED"
+
+    with running(FakeOnce()) as service:
+        anyio.run(check, service)
+
+
+def test_a_connection_whose_request_fails_is_dropped() -> None:
+    async def check(service: FakeOnce) -> None:
+        socket = WarmSocket(lambda: open_socket(f"ws://127.0.0.1:{service.port}/once"))
+        with pytest.raises(ZeroDivisionError):
+            async with socket.once() as first:
+                raise ZeroDivisionError
+        async with socket.once() as second:
+            assert (first.close_code, second.state.name) == (1006, "OPEN")
+        await socket.close()
+
+    with running(FakeOnce()) as service:
+        anyio.run(check, service)
+
+
+def test_a_greeting_that_fails_leaves_no_connection() -> None:
+    met = []
+
+    async def greet(connection: Any) -> None:
+        met.append(connection)
+        raise ZeroDivisionError
+
+    async def check(service: FakeOnce) -> None:
+        with pytest.raises(ZeroDivisionError):
+            await open_socket(f"ws://127.0.0.1:{service.port}/once", greet=greet)
+        assert met[0].state.name == "CLOSED"
 
     with running(FakeOnce()) as service:
         anyio.run(check, service)

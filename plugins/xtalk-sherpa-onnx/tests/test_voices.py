@@ -252,6 +252,16 @@ def test_a_file_that_is_missing_beside_the_model_is_named(
         SherpaOnnxTTS(str(folder))
 
 
+@pytest.mark.parametrize("tokens", ["", "a b c\n", "HELLO one\n", "_ 0\nHELLO\n"])
+def test_tokens_that_cannot_be_read_are_refused(
+    tone_models: ToneModels, tmp_path: Path, tokens: str
+) -> None:
+    folder = shutil.copytree(tone_models.kokoro, tmp_path / "kokoro")
+    (folder / "tokens.txt").write_text(tokens)
+    with pytest.raises(ConfigError, match=r"tokens\.txt"):
+        SherpaOnnxTTS(str(folder))
+
+
 def test_speakers_of_another_model_are_refused(tone_models: ToneModels, tmp_path: Path) -> None:
     folder = shutil.copytree(tone_models.kokoro, tmp_path / "kokoro")
     shutil.copy(tone_models.kitten / "voices.bin", folder)

@@ -10,7 +10,7 @@ from pydantic import Field
 from xtalk.downloads import locate
 from xtalk.errors import ConfigError
 
-__all__ = ["Provider", "Threads", "find_file", "onnx_file", "provider_of"]
+__all__ = ["Provider", "Threads", "check_tokens", "find_file", "onnx_file", "provider_of"]
 
 Threads = Annotated[int, Field(ge=1, description="of one call, for the network itself")]
 Provider = Annotated[
@@ -45,6 +45,22 @@ def find_file(file: str | Path, who: str) -> Path:
     if path.parent != Path():
         raise ConfigError(f"{who}: there is no {path}")
     return locate(str(file))
+
+
+def check_tokens(path: Path) -> None:
+    """Each line must be a symbol and its number, where that of a space is left out; ConfigError."""
+    try:
+        lines = path.read_text("utf-8").splitlines()
+    except UnicodeDecodeError:
+        lines = ["not UTF-8"]
+    except OSError as error:
+        raise ConfigError(f"the tokens {path} cannot be read: {error.strerror}") from error
+    for number, line in enumerate(lines, 1):
+        parts = line.split()
+        if len(parts) not in (1, 2) or not parts[-1].isdecimal():
+            raise ConfigError(f"{path}, line {number}, is not a token and its number")
+    if not lines:
+        raise ConfigError(f"{path} holds no tokens")
 
 
 def provider_of(device: str) -> str:

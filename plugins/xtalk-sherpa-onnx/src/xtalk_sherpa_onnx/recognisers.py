@@ -19,6 +19,7 @@ from xtalk.downloads import locate
 from xtalk.errors import ConfigError
 from xtalk.schema import nearest
 from xtalk_sherpa_onnx.catalogue import KINDS
+from xtalk_sherpa_onnx.files import check_tokens
 from xtalk_sherpa_onnx.metadata import check_model
 
 __all__ = ["FAMILIES", "Family", "Recogniser", "find_files", "kind_of", "load"]
@@ -234,22 +235,6 @@ def _preferred(names: list[str], int8: bool) -> list[str]:
     return first or second or names
 
 
-def _check_tokens(path: Path) -> None:
-    """Each line is a symbol and its number; the symbol of a blank is left out."""
-    try:
-        lines = path.read_text("utf-8").splitlines()
-    except UnicodeDecodeError:
-        lines = ["not UTF-8"]
-    except OSError as error:
-        raise ConfigError(f"the tokens {path} cannot be read: {error.strerror}") from error
-    for number, line in enumerate(lines, 1):
-        parts = line.split()
-        if len(parts) not in (1, 2) or not parts[-1].isdecimal():
-            raise ConfigError(f"{path}, line {number}, is not a token and its number")
-    if not lines:
-        raise ConfigError(f"{path} holds no tokens")
-
-
 # --- options ------------------------------------------------------------------------------------
 
 # What sherpa-onnx exits for when it is wrong.
@@ -354,7 +339,7 @@ def _load(kind: str, files: Mapping[str, Path], options: Mapping[str, Any], who:
     for name, check in family.checks.items():
         check_model(files[name], check)
     if "tokens" in files:
-        _check_tokens(files["tokens"])
+        check_tokens(files["tokens"])
     paths = {name: str(path) for name, path in files.items()}
     try:
         return Recogniser(kind, make(**paths, **family.fixed, **options))

@@ -25,7 +25,7 @@ from xtalk.audio import float_to_pcm
 from xtalk.errors import ConfigError
 from xtalk.speech.interfaces import TTS
 from xtalk.threads import run_in_thread
-from xtalk_sherpa_onnx.files import Provider, Threads, find_file, onnx_file
+from xtalk_sherpa_onnx.files import Provider, Threads, check_tokens, find_file, onnx_file
 from xtalk_sherpa_onnx.metadata import check_model, read_metadata
 
 if TYPE_CHECKING:
@@ -312,6 +312,7 @@ def _check_files(files: _Files) -> None:
                     f"{files.model} needs its {name}, and there is no {path}; "
                     f"name it in `options` as {name!r}"
                 )
+    check_tokens(Path(str(files.settings["tokens"])))
     spells = files.metadata.get("frontend") == "characters"
     if not (files.settings.get("lexicon") or spells or _reads_phonemes(files.metadata)):
         raise ConfigError(

@@ -50,7 +50,7 @@ def find_file(file: str | Path, who: str) -> Path:
 def check_tokens(path: Path) -> None:
     """Each line must be a symbol and its number, where that of a space is left out; ConfigError."""
     try:
-        lines = path.read_text("utf-8").splitlines()
+        lines = [line for line in path.read_text("utf-8").split("\n") if line]
     except UnicodeDecodeError:
         lines = ["not UTF-8"]
     except OSError as error:

@@ -266,7 +266,7 @@ def test_it_comes_back_after_the_server_was_away(silent: Browser, show: Show) ->
         page.evaluate("window.same = true")
         start(page)
     expect(page.locator(".connection")).to_have_text("Reconnecting", timeout=10_000)
-    expect(page.locator(".notice.lost")).to_contain_text("The connection was lost")
+    expect(page.locator(".notice.lost")).to_contain_text("No connection to the server")
     show(page, "reconnecting")
     with serving("--port", str(port)):
         expect(page.locator(".connection")).to_have_text("Connected", timeout=20_000)
@@ -297,6 +297,20 @@ def test_the_place_in_the_queue_is_told(silent: Browser, tmp_path: Path, show: S
         expect(second.locator(".notice.queue")).to_have_count(0)
         expect(second.locator("#upload")).to_be_enabled()
         contexts[1].close()
+
+
+def test_an_end_by_the_server_is_told_with_the_way_on(silent: Browser, tmp_path: Path) -> None:
+    config = tmp_path / "xtalk.toml"
+    limit = "\n[service_config]\nsession_limit_sec = 1\n"
+    config.write_text(DEFAULT.read_text("utf-8") + limit, "utf-8")
+    with serving(config=config) as url:
+        page = silent.new_page()
+        page.goto(url)
+        alert = page.locator(".notice.ended")
+        expect(alert).to_contain_text("The conversation is over.")
+        alert.get_by_role("button", name="New conversation").click()
+        expect(page.locator(".connection")).to_have_text("Connected")
+        page.close()
 
 
 # --- for everybody ------------------------------------------------------------------------------

@@ -1,11 +1,21 @@
 // What stands in the way, in words, with the way out.
 
+import type { ProblemCode } from "../state.ts";
 import { useConversation, usePage, useNow, useWords } from "./hooks.ts";
 import type { Key } from "./i18n.ts";
 import { Cross } from "./icons.tsx";
 
-/** Problems that the page words itself; those of the server come in its own words. */
-const OWN_WORDS = new Set(["upload-failed", "server"]);
+/** How the page words a problem; whether the words that came with it follow. */
+const WORDED: Readonly<Partial<Record<ProblemCode, readonly [Key, boolean]>>> = {
+  "microphone-denied": ["problem_microphone-denied", false],
+  "microphone-missing": ["problem_microphone-missing", false],
+  "microphone-failed": ["problem_microphone-failed", false],
+  "audio-failed": ["problem_audio-failed", false],
+  "detector-failed": ["problem_detector-failed", false],
+  "denoiser-failed": ["problem_denoiser-failed", false],
+  "upload-failed": ["problem_upload-failed", true],
+  server: ["problem_server", true],
+};
 
 export function Notices({ own, dismissOwn }: { own: string | null; dismissOwn: () => void }) {
   return (
@@ -13,6 +23,7 @@ export function Notices({ own, dismissOwn }: { own: string | null; dismissOwn: (
       <Starting />
       <Queue />
       <Lost />
+      <Ended />
       <LastProblem />
       {own !== null && <Notice text={own} dismiss={dismissOwn} />}
     </div>
@@ -69,15 +80,34 @@ function Lost() {
   );
 }
 
+/** The server has closed the connection for good, and says why. */
+function Ended() {
+  const { conversation } = usePage();
+  const words = useWords();
+  const closed = useConversation((state) => state.connection === "closed");
+  const problem = useConversation((state) => state.problems.at(-1));
+  if (!closed) return null;
+  return (
+    <div class="notice problem ended" role="alert">
+      <p>
+        {words("ended")} {problem?.message}
+      </p>
+      <button type="button" class="button" onClick={() => conversation.restart()}>
+        {words("restart")}
+      </button>
+    </div>
+  );
+}
+
 function LastProblem() {
   const { dismissed, dismiss } = usePage();
   const words = useWords();
   const problem = useConversation((state) => state.problems.at(-1));
   if (problem === undefined || problem.at <= dismissed) return null;
   if (problem.code === "insecure") return <Insecure />;
-  if (problem.code === "connection-lost") return null;
-  const own = words(`problem_${problem.code}` as Key);
-  const text = OWN_WORDS.has(problem.code) ? `${own} ${problem.message}` : own;
+  const [key, both] = WORDED[problem.code] ?? [];
+  if (key === undefined) return null; // of the connection: said as long as it is so
+  const text = both ? `${words(key)} ${problem.message}` : words(key);
   return <Notice text={text} dismiss={() => dismiss(problem.at)} />;
 }
 

@@ -7,16 +7,14 @@ unknown size, as the real one does, and then part after part.
 
 from __future__ import annotations
 
-import functools
 import io
 import wave
-import zlib
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 from aiohttp import web
 
-from xtalk.testing.fakes import tone
+from xtalk.testing.fakes import hum, pitch
 from xtalk.testing.services import FakeService, Fault
 
 RATE = 32_000
@@ -117,17 +115,9 @@ class FakeGPTSoVITS(FakeService):
     def speech(self, asked: dict[str, Any]) -> bytes:
         """A tone whose pitch tells after whom it speaks."""
         paths = [asked["ref_audio_path"], *asked["aux_ref_audio_paths"]]
-        hertz = sum(200 + zlib.crc32(path.encode()) % 400 for path in paths) // len(paths)
+        hertz = sum(map(pitch, paths)) // len(paths)
         seconds = SECONDS_PER_CHARACTER * len(asked["text"]) / asked["speed_factor"]
-        size = 2 * round(seconds * RATE)
-        second = one_second(hertz)
-        return (second * (size // len(second) + 1))[:size]
-
-
-@functools.cache
-def one_second(hertz: int) -> bytes:
-    """A tone without a seam, however often it is repeated."""
-    return tone(1.0, hertz=hertz, rate=RATE)
+        return hum(seconds, hertz=hertz, rate=RATE)
 
 
 def header(pcm: bytes) -> bytes:

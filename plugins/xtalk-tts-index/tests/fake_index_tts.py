@@ -7,9 +7,7 @@ in pieces of odd sizes, as a network may.
 
 from __future__ import annotations
 
-import functools
 import traceback
-import zlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -17,7 +15,7 @@ from typing import Any
 from aiohttp import web
 
 from xtalk.audio import AudioFrame
-from xtalk.testing.fakes import tone
+from xtalk.testing.fakes import hum, pitch
 from xtalk.testing.services import FakeService, Fault
 from xtalk.wav import write_wav
 
@@ -67,9 +65,8 @@ class FakeIndexTTS(FakeService):
 
     def wav(self, text: str, hertz: float) -> bytes:
         """A WAV file as soundfile writes it."""
-        size = 2 * round(SECONDS_PER_CHARACTER * len(text) * self.rate)
-        second = one_second(round(hertz), self.rate)
-        write_wav(self._file, AudioFrame((second * (size // len(second) + 1))[:size], self.rate))
+        pcm = hum(SECONDS_PER_CHARACTER * len(text), hertz=round(hertz), rate=self.rate)
+        write_wav(self._file, AudioFrame(pcm, self.rate))
         return self._file.read_bytes()
 
     def hertz(self, asked: dict[str, Any]) -> float:
@@ -83,7 +80,7 @@ class FakeIndexTTS(FakeService):
     def pitch(self, path: str) -> float:
         if path not in self._recordings:
             raise FileNotFoundError(path)
-        return 200 + zlib.crc32(path.encode()) % 400
+        return pitch(path)
 
 
 class FakeIndexTTS2(FakeIndexTTS):
@@ -104,14 +101,8 @@ class FakeIndexTTS2(FakeIndexTTS):
                 raise ValueError("emo_vec")
             hertz += sum(50 * (place + 1) * value for place, value in enumerate(vector))
         elif method == 3:
-            hertz += zlib.crc32(asked["emo_text"].encode()) % 400
+            hertz += pitch(asked["emo_text"])
         return hertz
-
-
-@functools.cache
-def one_second(hertz: int, rate: int) -> bytes:
-    """A tone without a seam, however often it is repeated."""
-    return tone(1.0, hertz=hertz, rate=rate)
 
 
 def _only(asked: dict[str, Any], keys: set[str]) -> None:

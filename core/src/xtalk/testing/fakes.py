@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import math
+import zlib
 from array import array
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from typing import Any
@@ -19,7 +21,9 @@ __all__ = [
     "ScriptedASR",
     "ScriptedAgent",
     "ScriptedTTS",
+    "hum",
     "loud",
+    "pitch",
     "quiet",
     "tone",
 ]
@@ -33,6 +37,23 @@ def tone(seconds: float, *, hertz: float = 220.0, rate: int = RATE_OUT, level: i
     return array(
         "h", (int(level * math.sin(step * i)) for i in range(round(seconds * rate)))
     ).tobytes()
+
+
+def hum(seconds: float, *, hertz: int, rate: int = RATE_OUT) -> bytes:
+    """The same, at little cost however long: its first second is repeated without a seam."""
+    size = 2 * round(seconds * rate)
+    second = _second(hertz, rate)
+    return (second * (size // len(second) + 1))[:size]
+
+
+@functools.cache
+def _second(hertz: int, rate: int) -> bytes:
+    return tone(1.0, hertz=hertz, rate=rate)
+
+
+def pitch(name: str) -> int:
+    """A pitch in Hz for a name, by which fake voices are told apart."""
+    return 200 + zlib.crc32(name.encode()) % 400
 
 
 def loud(seconds: float) -> list[bytes]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -23,88 +23,75 @@ from xtalk.testing.suites import (
     VADSuite,
 )
 
-SDK = ("sherpa_onnx",)
-PAUSES = {"silence_scale": 1.0}  # as the network makes them, so that lengths compare
+
+class Tones:
+    """The model in question is a tone model: `where` is its attribute in `ToneModels`."""
+
+    sdk = ("sherpa_onnx",)
+    where: ClassVar[str]
+    argument: ClassVar[str] = "model"
+    others: ClassVar[Mapping[str, str]] = {}  # arguments that are tone models too
+
+    settings: ClassVar[Mapping[str, Any]] = {}
+
+    @pytest.fixture
+    def arguments(self, tone_models: ToneModels) -> Mapping[str, Any]:
+        files = {self.argument: self.where, **self.others}
+        paths = {name: str(getattr(tone_models, where)) for name, where in files.items()}
+        return {**paths, **self.settings}
 
 
-class ToneVoice(TTSSuite):
+class ToneVoice(Tones, TTSSuite):
     model = SherpaOnnxTTS
-    sdk = SDK
     text = "Hello world. Stop, please. Goodbye!"
+    settings: ClassVar = {"silence_scale": 1.0}  # pauses as they are made, so that lengths compare
 
 
 class TestVits(ToneVoice):
-    @pytest.fixture
-    def arguments(self, tone_models: ToneModels) -> Mapping[str, Any]:
-        files = {"tokens": str(tone_models.voice_tokens), "lexicon": str(tone_models.lexicon)}
-        return {"model": str(tone_models.vits_two_voices), "options": files, **PAUSES}
+    where = "two_voices"
 
 
 class TestMatcha(ToneVoice):
-    @pytest.fixture
-    def arguments(self, tone_models: ToneModels) -> Mapping[str, Any]:
-        return {
-            "model": str(tone_models.matcha),
-            "vocoder": str(tone_models.vocoder),
-            **PAUSES,
-        }
+    where = "matcha"
+    others: ClassVar = {"vocoder": "vocoder"}
 
 
 class TestKokoro(ToneVoice):
-    @pytest.fixture
-    def arguments(self, tone_models: ToneModels) -> Mapping[str, Any]:
-        return {"model": str(tone_models.kokoro), **PAUSES}
+    where = "kokoro"
 
 
 class TestKitten(ToneVoice):
-    @pytest.fixture
-    def arguments(self, tone_models: ToneModels) -> Mapping[str, Any]:
-        return {"model": str(tone_models.kitten), **PAUSES}
+    where = "kitten"
 
 
 class TestPiper(ToneVoice):
     """A voice that reads phonemes; each is a tone or silence."""
 
-    @pytest.fixture
-    def arguments(self, tone_models: ToneModels) -> Mapping[str, Any]:
-        return {"model": str(tone_models.piper), **PAUSES}
-
+    where = "piper"
     text = "Good evening, my dear old friend."
 
 
-class TestSherpaOnnxVAD(VADSuite):
+class TestSherpaOnnxVAD(Tones, VADSuite):
     model = SherpaOnnxVAD
-    sdk = SDK
-
-    @pytest.fixture
-    def arguments(self, tone_models: ToneModels) -> Mapping[str, Any]:
-        return {"model": str(tone_models.vad)}
+    where = "vad"
 
 
-class TestChinesePunctuation(PuntRestorerSuite):
+class TestChinesePunctuation(Tones, PuntRestorerSuite):
     model = CTPunctRestorer
-    sdk = SDK
+    where, argument = "ct_punctuation", "model_name"
     texts = ("hello world how are you", "你好吗")
 
-    @pytest.fixture
-    def arguments(self, tone_models: ToneModels) -> Mapping[str, Any]:
-        return {"model_name": str(tone_models.ct_punctuation)}
 
-
-class TestEnglishPunctuation(PuntRestorerSuite):
+class TestEnglishPunctuation(Tones, PuntRestorerSuite):
     model = CTPunctRestorer
-    sdk = SDK
+    where, argument = "online_punctuation", "model_name"
     texts = ("hello world how are you", "i am fine thanks")
 
-    @pytest.fixture
-    def arguments(self, tone_models: ToneModels) -> Mapping[str, Any]:
-        return {"model_name": str(tone_models.online_punctuation)}
 
-
-class ToneSpeaker(SpeakerEncoderSuite):
+class ToneSpeaker(Tones, SpeakerEncoderSuite):
     """A timbre is a voice here: words of low tones or of high ones."""
 
-    sdk = SDK
+    where = "speaker"
 
     def voice(self) -> bytes:
         return tones_pcm(WORDS[:3] * 4)
@@ -119,26 +106,15 @@ class ToneSpeaker(SpeakerEncoderSuite):
 class TestWespeakerResNet34(ToneSpeaker):
     model = WespeakerResNet34
 
-    @pytest.fixture
-    def arguments(self, tone_models: ToneModels) -> Mapping[str, Any]:
-        return {"model": str(tone_models.speaker)}
-
 
 class TestPyannoteSpeakerEncoder(ToneSpeaker):
     model = PyannoteSpeakerEncoder
-
-    @pytest.fixture
-    def arguments(self, tone_models: ToneModels) -> Mapping[str, Any]:
-        return {"model_name": str(tone_models.speaker), "device": "auto", "min_duration_sec": 3}
+    argument = "model_name"
 
 
-class TestSherpaOnnxDenoiser(EnhancerSuite):
+class TestSherpaOnnxDenoiser(Tones, EnhancerSuite):
     model = SherpaOnnxDenoiser
-    sdk = SDK
-
-    @pytest.fixture
-    def arguments(self, tone_models: ToneModels) -> Mapping[str, Any]:
-        return {"model": str(tone_models.denoiser)}
+    where = "denoiser"
 
 
 def test_what_the_denoiser_holds_for_noise_is_gone(tone_models: ToneModels) -> None:

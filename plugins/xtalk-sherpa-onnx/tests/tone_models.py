@@ -419,6 +419,11 @@ class ToneModels:
         """The same and a second voice, whose tones are half as high again."""
         return self._vits("vits_two_voices", speakers=2)
 
+    @cached_property
+    def two_voices(self) -> Path:
+        """`vits_two_voices` in a folder, with its tokens and its lexicon."""
+        return self._voice_folder("vits-tones", self.vits_two_voices)
+
     def _vits(self, name: str, speakers: int) -> Path:
         graph = Graph()
         x = graph.input("x", INT64, "N", "L")

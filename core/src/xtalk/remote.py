@@ -30,6 +30,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import anyio
+import anyio.lowlevel
 
 from xtalk.errors import AudioError, ModelError, ModelTimeout
 
@@ -532,7 +533,7 @@ class WarmSocket:
         ready, self._ready = self._ready, None
         if ready is not None:
             await ready.close()
-        await asyncio.sleep(0)  # tasks of websockets end one turn of the loop after it
+        await anyio.lowlevel.checkpoint()  # tasks of websockets end one turn of the loop after it
 
     async def _made(self) -> ClientConnection:
         return await self._connect()

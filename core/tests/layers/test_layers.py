@@ -48,6 +48,7 @@ EXTERNAL = {
     "sounddevice": 4,
     "aiohttp": 4,
     "pytest": 4,
+    "_pytest": 4,
     "hypothesis": 4,
 }
 # Slow to import, or an extra: imported in the function that needs it, save in these places.

@@ -301,8 +301,9 @@ def _check_vocabulary(path: str, who: str) -> None:
 class Recogniser:
     """A loaded model. All sessions share it: each segment is a stream of its own."""
 
-    def __init__(self, kind: str, sherpa: Any) -> None:
+    def __init__(self, kind: str, files: Mapping[str, Path], sherpa: Any) -> None:
         self.kind = kind
+        self.files = files
         self.online = FAMILIES[kind].online
         self.sherpa = sherpa
 
@@ -342,6 +343,6 @@ def _load(kind: str, files: Mapping[str, Path], options: Mapping[str, Any], who:
         check_tokens(files["tokens"])
     paths = {name: str(path) for name, path in files.items()}
     try:
-        return Recogniser(kind, make(**paths, **family.fixed, **options))
+        return Recogniser(kind, files, make(**paths, **family.fixed, **options))
     except (RuntimeError, ValueError, AssertionError) as error:
         raise ConfigError(f"{who}: sherpa-onnx does not load this {kind}: {error}") from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 import socket
 from contextlib import closing
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 
 import pytest
 from browsing import Served, Visit, launched, serving, spoken, watch
-from playwright.sync_api import Browser, Page, Playwright, expect
+from playwright.sync_api import Browser, Page, Playwright, WebSocketRoute, expect
 from shown import Show
 
 from xtalk_server.config import DEFAULT
@@ -221,6 +222,39 @@ def test_a_new_conversation_begins_with_an_empty_page(visit: Visit) -> None:
     page.get_by_role("button", name="New conversation").click()
     expect(page.get_by_role("heading", level=1)).to_be_visible()
     expect(page.locator(".connection")).to_have_text("Connected")
+
+
+NOTICED = {
+    "thought_updated": {"text": "They sound <b>glad</b> &amp; calm", "is_final": False},
+    "caption_updated": {"text": "a dog barks", "is_final": False, "reason": "refresh"},
+    "retrieval_updated": {"text": "The door code is 4711.", "is_final": True},
+    "tool_called": {"name": "local_search", "args": {"query": "door", "k": 2}},
+    "speaker_updated": {"speaker_id": "Speaker 2", "reason": "recognized"},
+}
+
+
+def test_thoughts_are_shown_as_they_were_written(visit: Visit, show: Show) -> None:
+    """And captions, passages, tools and the speaker: the server's messages, put in by the test."""
+
+    def noticing(socket: WebSocketRoute) -> None:
+        server = socket.connect_to_server()
+
+        def pass_on(frame: str | bytes) -> None:
+            socket.send(frame)
+            if isinstance(frame, str) and "session_info" in frame:
+                for action, data in NOTICED.items():
+                    socket.send(json.dumps({"action": action, "data": data}))
+
+        server.on_message(pass_on)
+
+    page = visit(path="/status").page
+    page.route_web_socket("**/ws", noticing)
+    page.goto(page.url.replace("/status", "/"))
+    insights = page.locator(".insights")
+    for text in ("They sound <b>glad</b> &amp; calm", "a dog barks", "4711", "Speaker 2"):
+        expect(insights.get_by_text(text)).to_be_visible()
+    expect(insights.get_by_text("query=door")).to_be_visible()
+    show.barriers(page)
 
 
 # --- what stands in the way ---------------------------------------------------------------------

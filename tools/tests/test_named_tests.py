@@ -10,7 +10,7 @@ import pytest
 from repository import ROOT
 
 PAGES = ("checklist.md", "traps.md")
-NAMED = re.compile(r"`([\w/.-]+\.(?:py|ts))::(\w+)`")
+NAMED = re.compile(r"`([\w/.-]+\.py)::(\w+)`|`([\w/.-]+\.ts)::([^`]+)`")
 
 
 def rows(page: str) -> list[list[str]]:
@@ -20,21 +20,34 @@ def rows(page: str) -> list[list[str]]:
     return [row for row in cells if row[0] in ("[x]", "[ ]")]
 
 
+def named(page: str) -> list[tuple[str, str]]:
+    """The file and the name of every test that the page speaks of."""
+    found = NAMED.findall((ROOT / "docs" / page).read_text("utf-8"))
+    return [(python or script, name or title) for python, name, script, title in found]
+
+
 def source(path: str) -> Path:
     """A path is one of the repository, or below core/tests."""
     return next((f for f in (ROOT / path, ROOT / "core" / "tests" / path) if f.exists()), ROOT)
 
 
+def holds(file: Path, name: str) -> bool:
+    """In Python a test is a function, in TypeScript it has a title."""
+    text = file.read_text("utf-8")
+    if file.suffix == ".ts":
+        return f'test("{name}"' in text
+    return re.search(rf"^ *(?:async )?(?:def|class) {name}\b", text, re.M) is not None
+
+
 @pytest.mark.parametrize("page", PAGES)
 def test_every_named_test_exists(page: str) -> None:
-    named = NAMED.findall((ROOT / "docs" / page).read_text("utf-8"))
+    found = named(page)
     missing = [
         f"{path}::{name}"
-        for path, name in named
-        if not (file := source(path)).is_file()
-        or not re.search(rf"^ *(?:async )?(?:def|class) {name}\b", file.read_text("utf-8"), re.M)
+        for path, name in found
+        if not (file := source(path)).is_file() or not holds(file, name)
     ]
-    assert named
+    assert found
     assert not missing
 
 

@@ -312,6 +312,19 @@ def test_what_cannot_be_asked_for_is_refused_with_a_reason(name: str) -> None:
         CosyVoice(SecretStr(KEY), extra_request_params={name: 1})
 
 
+def test_a_thread_can_wait_for_a_sentence_while_another_one_is_spoken(
+    arguments: Mapping[str, Any],
+) -> None:
+    async def check(voice: CosyVoice) -> None:
+        spoken = voice.async_synthesize_stream(TEXT)
+        await anext(spoken)
+        alone = await run_in_thread(voice.synthesize, TEXT)
+        await spoken.aclose()
+        assert alone == await voice.async_synthesize(TEXT)
+
+    using(arguments, check)
+
+
 def test_the_originals_configuration_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DASHSCOPE_API_KEY", KEY)
     schema.build(CosyVoice, {})

@@ -25,7 +25,7 @@ from xtalk.errors import AudioError, ConfigError
 from xtalk.remote import Refusal, Remote, Replay, Shared, Unreadable, blocking
 from xtalk.speech.interfaces import TTS
 from xtalk.wav import read_wav
-from xtalk_tts_cosyvoice.messages import parts, read, write
+from xtalk_tts_cosyvoice.messages import message, parts, read, write
 from xtalk_tts_cosyvoice.text import has_words, once, speakable
 
 __all__ = ["CosyVoiceLocal"]
@@ -108,7 +108,12 @@ class CosyVoiceLocal(TTS):
             float, Field(gt=0, description="seconds to the first piece of audio and between two")
         ] = 30.0,
     ) -> None:
-        import grpc  # without it the type is refused at the start, not in the first sentence
+        # Here and not in the first sentence, which would make all sessions wait: what is heavy to
+        # import. Without the extra the type is refused at the start.
+        import grpc
+
+        message("Request")
+        Resampler(RATE_IN, RATE_OUT).push(bytes(2))
 
         if mode not in get_args(Mode):
             raise ConfigError(f"CosyVoiceLocal knows no mode {mode!r}: {', '.join(get_args(Mode))}")

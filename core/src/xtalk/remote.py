@@ -565,8 +565,11 @@ async def open_socket(
     """
     from websockets.asyncio.client import connect
 
+    discreet = logging.getLogger("xtalk.remote.websocket")
+    discreet.setLevel(logging.INFO)  # or websockets would log every header, and so the key
     connection = await connect(
         url,
+        logger=discreet,
         additional_headers=dict(headers or {}),
         open_timeout=timeout_s,
         close_timeout=1.0,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import struct
 from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping
 from contextlib import aclosing
@@ -16,7 +17,7 @@ from xtalk.audio import AudioFrame
 from xtalk.errors import AudioError, ModelError
 from xtalk.remote import Refusal, Remote, WarmSocket, accepted, explained, open_socket
 from xtalk.speech.remote import RemoteVoice, speakable, wav_answer
-from xtalk.testing.services import FakeService, Fault, ServiceChecks, running
+from xtalk.testing.services import KEY, FakeService, Fault, ServiceChecks, running
 
 pytestmark = pytest.mark.real_time
 
@@ -202,3 +203,14 @@ def test_a_greeting_that_fails_leaves_no_connection() -> None:
 
     with running(FakeOnce()) as service:
         anyio.run(check, service)
+
+
+def test_the_log_of_a_connection_shows_no_header(caplog: pytest.LogCaptureFixture) -> None:
+    async def check(service: FakeOnce) -> None:
+        url = f"ws://127.0.0.1:{service.port}/once"
+        async with await open_socket(url, headers={"Authorization": KEY}) as connection:
+            await connection.send("one")
+
+    with caplog.at_level(logging.DEBUG), running(FakeOnce()) as service:
+        anyio.run(check, service)
+    assert KEY not in caplog.text

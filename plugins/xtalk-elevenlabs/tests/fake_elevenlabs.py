@@ -27,16 +27,21 @@ PIECES = 3
 
 SECOND = 2 * RATE_IN
 PAUSE = int(0.6 * SECOND)  # what the service takes for the end of a piece, bytes
+LONG = 90 * SECOND  # after so much it commits in any case
 ANOTHER = "this is not what was said"
 
 
 class FakeElevenLabs(FakeService):
-    """`asked` holds bodies and options; `says` is an error that a WebSocket tells, if not ""."""
+    """`asked` holds bodies and options, `received` counts the bytes of audio that came in.
+
+    `says`, if not "", is the refusal that it answers with.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.asked: list[dict[str, Any]] = []
         self.says = ""
+        self.received = 0
 
     def routes(self) -> Iterable[web.AbstractRouteDef]:
         return [
@@ -219,6 +224,7 @@ class Listener:
             if self.service.says:
                 return await refuse(self.socket, self.service.says)
             self.pcm += audio
+            self.service.received += len(audio)
             if not await self.hear(commit=chunk["commit"]):
                 return None
         return None
@@ -232,8 +238,9 @@ class Listener:
         if self.service.fault is Fault.EMPTY and commit:
             await self.socket.close()
             return False
-        by_itself = self.request.query["commit_strategy"] == "vad" and pause and words(self.pcm)
-        if commit or by_itself:
+        by_pause = self.request.query["commit_strategy"] == "vad" and pause and words(self.pcm)
+        long = len(self.pcm) >= LONG
+        if commit or by_pause or long:
             await self.commit()
         elif (text := partly(self.pcm)) not in ("", self.partial):
             self.partial = text

@@ -11,13 +11,13 @@ from xtalk_elevenlabs.asr import ElevenLabsASR
 from xtalk_elevenlabs.tts import ElevenLabsTTS
 
 from xtalk.testing.recordings import TEXTS
-from xtalk.testing.services import KEY, Fault, ServiceChecks, running
+from xtalk.testing.services import Fault, ServiceChecks, running
 from xtalk.testing.suites import ASRSuite, TTSSuite
 
 SDK = ("httpx", "websockets", "xtalk.remote", "xtalk.speech.remote")
 
 
-class OnLoopback:
+class OnLoopback(ServiceChecks):
     """The adaptor at the fake's addresses."""
 
     params: ClassVar[Mapping[str, Any]] = {}
@@ -29,15 +29,11 @@ class OnLoopback:
             yield service
 
     @pytest.fixture
-    def arguments(self, service: FakeElevenLabs) -> Mapping[str, Any]:
-        addresses = {
-            "base_url": f"http://127.0.0.1:{service.port}",
-            "realtime_url": f"ws://127.0.0.1:{service.port}",
-        }
-        return {**addresses, "api_key": KEY, **self.params}
+    def arguments(self, at: dict[str, Any]) -> Mapping[str, Any]:
+        return {**at, **self.params}
 
 
-class TestElevenLabsASR(OnLoopback, ServiceChecks, ASRSuite):
+class TestElevenLabsASR(OnLoopback, ASRSuite):
     """Streaming, the segment ended by us."""
 
     model = ElevenLabsASR
@@ -64,7 +60,7 @@ class TestElevenLabsASROffline(TestElevenLabsASR):
     faults: ClassVar = set(Fault) - {Fault.CUT, Fault.SILENCE}
 
 
-class TestElevenLabsTTS(OnLoopback, ServiceChecks, TTSSuite):
+class TestElevenLabsTTS(OnLoopback, TTSSuite):
     """Over HTTP."""
 
     model = ElevenLabsTTS

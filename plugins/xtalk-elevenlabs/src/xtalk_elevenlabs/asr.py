@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import copy
 import json
@@ -10,6 +11,7 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 from urllib.parse import urlencode
 
+import anyio
 from pydantic import Field
 
 from xtalk.audio import RATE_IN, AudioFrame
@@ -37,6 +39,13 @@ LEAST = 2 * RATE_IN // 10  # bytes of a message: a tenth of a second
 MOST = 2 * RATE_IN
 COMMITTED = 2 * RATE_IN * 3 // 10  # the service commits no less than 0.3 s
 REALTIME = "scribe_v2_realtime"
+
+# Nothing tells a commit that the service made by itself from the answer to ours. As long as one
+# speaks and is heard at once, the last one holds all. Of audio that came faster than that, such
+# as a whole recording, several may be under way: then it is over when no more come.
+AHEAD_S = 1.0
+SETTLE_S = 1.0
+LONG_S = 80.0  # from 90 s on the service commits by itself also in manual mode
 
 
 class ElevenLabsASR(ASR):
@@ -183,7 +192,8 @@ class ElevenLabsASR(ASR):
             raise Unreadable("transcript")
         parts = [answer] if "text" in answer else answer["transcripts"]
         text = _join(str(part["text"]).strip() for part in parts)
-        return _final(text, tuple(word for part in parts for word in _words(part)), answer)
+        language = answer.get("language_code")
+        return _final(text, tuple(word for part in parts for word in _words(part)), language)
 
     # --- streaming ------------------------------------------------------------------------------
 
@@ -196,29 +206,32 @@ class ElevenLabsASR(ASR):
             except StopAsyncIteration:
                 yield Transcript(text="", final=True)
                 return
-            asked = self._remote.stream(lambda: self._asked(spoken), limited=False)
+            began = asyncio.get_running_loop().time()
+            asked = self._remote.stream(lambda: self._asked(spoken, began), limited=False)
             async with aclosing(asked) as transcripts:
                 async for transcript in transcripts:
                     yield transcript
 
-    async def _asked(self, spoken: Replay[AudioFrame]) -> AsyncGenerator[Transcript, None]:
+    async def _asked(
+        self, spoken: Replay[AudioFrame], began: float
+    ) -> AsyncGenerator[Transcript, None]:
         segment = _Segment(self._timed)
+        sending = self._messages(spoken, began, segment)
         limit_s = self._remote.timeout_s
         async with (
             self._socket.once() as connection,
-            aclosing(
-                exchange(connection, self._messages(spoken, segment), timeout_s=limit_s)
-            ) as answers,
+            aclosing(exchange(connection, sending, timeout_s=limit_s)) as answers,
         ):
-            async for answer in answers:
-                transcript = segment.push(answer)
+            while not segment.over:
+                with anyio.move_on_after(SETTLE_S if segment.settling else None) as waiting:
+                    transcript = segment.push(await anext(answers))
+                if waiting.cancelled_caught:
+                    transcript = segment.end()
                 if transcript is not None:
                     yield transcript
-                if segment.over:
-                    break
 
     async def _messages(
-        self, spoken: Replay[AudioFrame], segment: _Segment
+        self, spoken: Replay[AudioFrame], began: float, segment: _Segment
     ) -> AsyncGenerator[str | bytes, None]:
         """The audio as it comes, and at its end so much silence that it can be committed."""
         sent = 0
@@ -226,9 +239,12 @@ class ElevenLabsASR(ASR):
             async for piece in pieces:
                 yield _chunk(piece)
                 sent += len(piece)
+        sent_s = sent / (2 * RATE_IN)
+        ahead_s = sent_s - (asyncio.get_running_loop().time() - began)
+        several = ahead_s > AHEAD_S and (self._by_pauses or sent_s > LONG_S)
+        segment.ending = "perhaps" if several else "with the next"
         # What the service has committed at a pause counts no more.
         silence = bytes(COMMITTED if self._by_pauses else max(0, COMMITTED - sent))
-        segment.ending = True
         yield _chunk(silence, commit=True)
 
     async def _connect(self) -> ClientConnection:
@@ -246,13 +262,19 @@ class ElevenLabsASR(ASR):
 
 
 class _Segment:
-    """What was understood of one segment: committed pieces, and what may still change."""
+    """What was understood of one segment: committed pieces, and what may still change.
+
+    `ending` is set when all was sent: the segment ends with the next commit, or perhaps with a
+    later one. `settling`, it ends when no more come.
+    """
 
     def __init__(self, timed: bool) -> None:
-        self.ending = False  # all was sent: the next commit is the last
+        self.ending: Literal["", "with the next", "perhaps"] = ""
+        self.settling = False
         self.over = False
         self._committed = ""
         self._words: tuple[Word, ...] = ()
+        self._language: str | None = None
         # With times the service tells each commit twice, and the second time all of it.
         self._commit = "committed_transcript" + "_with_timestamps" * timed
 
@@ -261,25 +283,32 @@ class _Segment:
         try:
             said = service.message(answer)
         except Refusal as refusal:
-            if refusal.code != "commit_throttled" or not self.ending:
-                raise
-            self.over = True  # nothing came after the last pause
-            return _final(self._committed, self._words, {})
+            if refusal.code == "commit_throttled" and self.ending:
+                return self.end()  # nothing came after the last pause
+            raise
         if said.get("message_type") == "partial_transcript":
             text = joined(self._committed, str(said["text"]).strip())
             return Transcript(text=text, stable=len(self._committed))
-        if said.get("message_type") != self._commit:
-            return None
-        self._committed = joined(self._committed, str(said["text"]).strip())
+        return self._push_commit(said) if said.get("message_type") == self._commit else None
+
+    def _push_commit(self, said: Mapping[str, Any]) -> Transcript:
+        text = str(said["text"]).strip()
+        self._committed = joined(self._committed, text)
         self._words += tuple(_words(said))
-        self.over = self.ending
-        if self.over:
-            return _final(self._committed, self._words, said)
+        self._language = said.get("language_code") or self._language
+        # The service commits nothing by itself where nothing was said: then this is ours.
+        if self.ending == "with the next" or (self.ending and not text):
+            return self.end()
+        self.settling = bool(self.ending)
         return Transcript(text=self._committed, stable=len(self._committed))
 
+    def end(self) -> Transcript:
+        """The final transcript."""
+        self.over = True
+        return _final(self._committed, self._words, self._language)
 
-def _final(text: str, words: tuple[Word, ...], said: Mapping[str, Any]) -> Transcript:
-    language = said.get("language_code")
+
+def _final(text: str, words: tuple[Word, ...], language: str | None) -> Transcript:
     return Transcript(text=text, final=True, words=words, lang=language, stable=len(text))
 
 

@@ -80,9 +80,7 @@ def headers(api_key: SecretStr | str | None) -> dict[str, str]:
 def address(name: str, url: str, *schemes: str) -> str:
     """The address without a slash at its end. ConfigError when it has another scheme."""
     if not url.startswith(tuple(f"{scheme}://" for scheme in schemes)):
-        raise ConfigError(
-            f"{name} of ElevenLabs begins with {' or '.join(schemes)}://, not so here"
-        )
+        raise ConfigError(f"{name} of ElevenLabs must begin with {' or '.join(schemes)}://")
     return url.rstrip("/")
 
 

@@ -6,14 +6,14 @@ import base64
 import binascii
 import json
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 from urllib.parse import quote, urlencode
 
 from pydantic import Field
 
 from xtalk.audio import AudioFrame
-from xtalk.remote import Unreadable, WarmSocket, open_socket
+from xtalk.remote import Unreadable, WarmSocket, exchange, open_socket
 from xtalk.speech.interfaces import SpeechChunk
 from xtalk.speech.remote import RemoteVoice
 from xtalk_elevenlabs import service
@@ -139,10 +139,11 @@ class ElevenLabsTTS(RemoteVoice):
             self._socket_voice = self._voice
         times = WordTimes(text)
         half = b""
-        async with self._socket.once() as connection:
-            await connection.send(json.dumps({"text": f"{text} "}))
-            await connection.send(json.dumps({"text": ""}))
-            while not (answer := service.message(await connection.recv())).get("isFinal"):
+        async with (
+            self._socket.once() as connection,
+            aclosing(exchange(connection, _texts(text))) as answers,
+        ):
+            while not (answer := service.message(await anext(answers))).get("isFinal"):
                 pcm = half + _audio(answer)
                 half = pcm[len(pcm) & ~1 :]
                 audio = AudioFrame(pcm[: len(pcm) & ~1], self.output_rate)
@@ -164,13 +165,24 @@ class ElevenLabsTTS(RemoteVoice):
             inactivity_timeout=INACTIVITY_S,
         )
         voice = quote(self._voice, safe="")
-        greeting = json.dumps({"text": " ", **self._settings})
         return await open_socket(
             f"{self._socket_url}/v1/text-to-speech/{voice}/stream-input?{urlencode(options)}",
             headers=self._headers,
             timeout_s=min(5.0, self.remote.timeout_s),
-            greet=lambda connection: connection.send(greeting),
+            greet=self._greeted,
         )
+
+    async def _greeted(self, connection: ClientConnection) -> None:
+        from websockets.exceptions import ConnectionClosed
+
+        with suppress(ConnectionClosed):  # what was received before it tells why
+            await connection.send(json.dumps({"text": " ", **self._settings}))
+
+
+async def _texts(text: str) -> AsyncGenerator[str | bytes, None]:
+    """A sentence, and that there are no more."""
+    yield json.dumps({"text": f"{text} "})
+    yield json.dumps({"text": ""})
 
 
 def _audio(answer: Any) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 import wave
 from pathlib import Path
@@ -129,6 +130,17 @@ def test_the_english_network_also_capitalises(tone_models: ToneModels) -> None:
     restorer = CTPunctRestorer(str(tone_models.online_punctuation))
     assert restorer.restore("hello world how are you") == "Hello, world. How are you?"
     assert restorer.restore_batch(["i am fine", "thanks"]) == ["I am fine", "thanks."]
+
+
+@pytest.mark.parametrize("vocabulary", [b"hello\n", b"hello world\n", b"<html>\n", b"\xff\xfe\0"])
+def test_a_vocabulary_that_is_none_is_refused(
+    tone_models: ToneModels, tmp_path: Path, vocabulary: bytes
+) -> None:
+    """sherpa-onnx would end the process."""
+    folder = shutil.copytree(tone_models.online_punctuation.parent, tmp_path / "english")
+    (folder / "bpe.vocab").write_bytes(vocabulary)
+    with pytest.raises(ConfigError, match=r"bpe\.vocab, line 1, is not a piece of a word and"):
+        CTPunctRestorer(str(folder))
 
 
 def test_the_original_configuration_of_punctuation_is_taken(tone_models: ToneModels) -> None:

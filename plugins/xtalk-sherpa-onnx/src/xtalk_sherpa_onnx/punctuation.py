@@ -9,6 +9,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from xtalk.errors import ConfigError
 from xtalk.speech.interfaces import PuntRestorer
 from xtalk_sherpa_onnx.files import Threads, onnx_file, provider_of
 from xtalk_sherpa_onnx.metadata import check_model
@@ -19,6 +20,7 @@ CT_PUNC = "sherpa-onnx-punct-ct-transformer-zh-en-vocab272727-2024-04-12"
 
 # The network knows Chinese marks only; after a Latin word they become what is written there.
 MARK_AFTER_LATIN = re.compile(r"(?<=[A-Za-z0-9'’])([，。？！、])\s*(?=(\S?))")
+SCORED_PIECE = re.compile(r"\S+\s+[-+.\de]+\s*")
 LATIN = {"，": ",", "。": ".", "？": "?", "！": "!", "、": ","}
 
 
@@ -79,10 +81,19 @@ def _latin_marks(text: str) -> str:
     return MARK_AFTER_LATIN.sub(latin, text)
 
 
+def _check_vocabulary(path: Path) -> None:
+    """Each line must be a piece of a word and its score, or sherpa-onnx ends the process."""
+    lines = path.read_bytes().decode("utf-8", "replace").splitlines()
+    for number, line in enumerate(lines, 1):
+        if not SCORED_PIECE.fullmatch(line):
+            raise ConfigError(f"{path}, line {number}, is not a piece of a word and its score")
+
+
 def _load_english(model: Path, num_threads: int, provider: str) -> Callable[[str], str]:
     import sherpa_onnx
 
     check_model(model, "online punctuation")
+    _check_vocabulary(_vocabulary(model))
     network = sherpa_onnx.OnlinePunctuationModelConfig(
         cnn_bilstm=str(model),
         bpe_vocab=str(_vocabulary(model)),

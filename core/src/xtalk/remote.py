@@ -519,6 +519,21 @@ class WarmSocket:
             raise
         self._renew(connection)
 
+    @asynccontextmanager
+    async def kept(self) -> AsyncIterator[ClientConnection]:
+        """A connection that takes the next request as well.
+
+        When a request fails or is given up the connection is dropped, and the next one made.
+        """
+        connection = await self.take()
+        try:
+            yield connection
+        except BaseException:
+            drop(connection)
+            self._renew(connection)
+            raise
+        self.keep(connection)
+
     async def close(self) -> None:
         """Close what is open. It may be warmed again."""
         making, self._making = self._making, None

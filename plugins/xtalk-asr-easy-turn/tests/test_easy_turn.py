@@ -297,6 +297,30 @@ def test_trap_77_the_cost_of_an_utterance_grows_with_its_length_and_not_its_squa
         assert (sent > 0) == (seconds >= 1)
 
 
+@pytest.mark.parametrize(
+    ("name", "fields", "content"),
+    [
+        ("AudioRequest", {"audio_data": b"ab"}, b"\x0a\x02ab"),
+        ("AudioRequest", {"audio_data_shape": [3]}, b"\x12\x01\x03"),
+        ("AudioRequest", {"audio_path": "a"}, b"\x1a\x01a"),
+        ("AudioRequest", {"sample_rate": 16000}, b"\x20\x80\x7d"),
+        ("AudioRequest", {"task": "a", "lang": "b"}, b"\x2a\x01a\x32\x01b"),
+        ("AudioRequest", {"duration": 1.0}, b"\x55\x00\x00\x80\x3f"),
+        ("AudioResponse", {"success": True}, b"\x08\x01"),
+        ("AudioResponse", {"error_message": "a", "result_text": "b"}, b"\x12\x01a\x1a\x01b"),
+        ("AudioResponse", {"inference_time": 1.0}, b"\x25\x00\x00\x80\x3f"),
+        ("AudioResponse", {"total_time": 1.0}, b"\x5d\x00\x00\x80\x3f"),
+        ("HealthRequest", {}, b""),
+        ("HealthResponse", {"status": "a", "message": "b"}, b"\x0a\x01a\x12\x01b"),
+    ],
+)
+def test_trap_65_the_messages_need_no_generated_code(
+    name: str, fields: Mapping[str, Any], content: bytes
+) -> None:
+    """Byte by byte, since the fake reads and writes with the same table as the adaptor."""
+    assert message(name)(**fields).SerializeToString() == content
+
+
 def test_all_decodes_go_over_one_connection(service: FakeEasyTurn) -> None:
     async def run() -> None:
         model = recogniser(service)

@@ -35,6 +35,7 @@ KINDS = {
     "vocoder": lambda models: models.vocoder,
     "ct_transformer punctuation": lambda models: models.ct_punctuation,
     "online punctuation": lambda models: models.online_punctuation,
+    "TEN voice activity": lambda models: models.ten_vad,
     "speaker embedding": lambda models: models.speaker,
     "gtcrn denoiser": lambda models: models.denoiser,
 }

@@ -71,9 +71,14 @@ class TestPiper(ToneVoice):
     text = "Good evening, my dear old friend."
 
 
-class TestSherpaOnnxVAD(Tones, VADSuite):
+class TestSilero(Tones, VADSuite):
     model = SherpaOnnxVAD
     where = "vad"
+
+
+class TestTEN(Tones, VADSuite):
+    model = SherpaOnnxVAD
+    where = "ten_vad"
 
 
 class TestChinesePunctuation(Tones, PuntRestorerSuite):

@@ -573,6 +573,26 @@ class ToneModels:
         return graph.save(self.path("vad.onnx"))
 
     @cached_property
+    def ten_vad(self) -> Path:
+        """Of TEN's inputs: three frames of a mel spectrum, and four states that it passes on."""
+        bins, window = 41, 768
+        graph = Graph()
+        features = graph.input("x", FLOAT, 1, 3, bins)
+        level = graph.op("ReduceMean", features, keepdims=0)  # of logarithms; -44 in silence
+        speech = graph.op("Sigmoid", graph.op("Add", level, f32(15.0)))
+        graph.output("probability", graph.op("Reshape", speech, i64([1, 1])), FLOAT, 1, 1)
+        for number in range(4):
+            state = graph.input(f"state_{number}", FLOAT, 1, 64)
+            graph.output(f"next_{number}", state, FLOAT, 1, 64)
+        return graph.save(
+            self.path("ten_vad.onnx"),
+            model_type="ten-vad",
+            mean=",".join(["0"] * bins),
+            inv_stddev=",".join(["1"] * bins),
+            window=",".join(["1"] * window),
+        )
+
+    @cached_property
     def denoiser(self) -> Path:
         """GTCRN that holds everything above 3 kHz to be noise, and everything below for speech."""
         bins = 257

@@ -65,7 +65,6 @@ KEYS: Mapping[str, str] = {
     "online paraformer encoder": (
         f"{_LFR} encoder_output_size decoder_num_blocks decoder_kernel_size"
     ),
-    "online lm": "num_layers hidden_size sos_id",
     # speech synthesis
     "vits": "sample_rate n_speakers language comment",
     "matcha": "sample_rate n_speakers use_eos_bos pad_id",
@@ -103,6 +102,7 @@ TYPED_KEYS: Mapping[str, tuple[str, Mapping[str, str]]] = {
     ),
     "kitten": ("model_type", {"kitten-tts": "sample_rate n_speakers style_dim"}),
     "vocoder": ("model_type", {"hifigan": "", "vocos": ""}),
+    "TEN voice activity": ("model_type", {"ten-vad": "mean inv_stddev window"}),
     "speaker embedding": (
         "framework",
         {

@@ -11,7 +11,7 @@ from xtalk.audio import pcm_to_float
 from xtalk.errors import AudioError, ConfigError
 from xtalk.speech.interfaces import VAD
 from xtalk_sherpa_onnx.files import Provider, onnx_file
-from xtalk_sherpa_onnx.metadata import input_names, read_metadata
+from xtalk_sherpa_onnx.metadata import check_model, input_names, read_metadata
 
 if TYPE_CHECKING:
     import numpy as np
@@ -94,8 +94,11 @@ def _check(model: Path) -> bool:
     Silero's has no metadata: sherpa-onnx ends the process where the inputs have other names.
     """
     metadata = read_metadata(model)
-    if metadata is None or metadata.get("model_type") == "ten-vad":
-        return metadata is not None
+    if metadata is None:
+        return False
+    if metadata.get("model_type") == "ten-vad":
+        check_model(model, "TEN voice activity")
+        return True
     found = input_names(model)
     if found not in SILERO_INPUTS:
         raise ConfigError(

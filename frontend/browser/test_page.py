@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import socket
+import threading
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,16 @@ import pytest
 from browsing import Served, Visit, launched, serving, spoken, watch
 from playwright.sync_api import Browser, Page, Playwright, WebSocketRoute, expect
 from shown import Show
+from xtalk_example.asr import FixedASR
+from xtalk_example.tts import ToneTTS
 
-from xtalk_server.config import DEFAULT
+from xtalk.api import Xtalk
+from xtalk.pipeline import DefaultPipeline
+from xtalk.service import DefaultService
+from xtalk.testing.fakes import ScriptedAgent
+from xtalk_server.app import _application
+from xtalk_server.config import DEFAULT, ServerConfig
+from xtalk_server.testing import running
 
 PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
 STATIC = DEFAULT.parent / "static"
@@ -116,6 +125,40 @@ def test_a_microphone_can_be_chosen_while_it_listens(visit: Visit) -> None:
     expect(page.locator(".start.stop")).to_be_visible()
     page.click("#settings")
     expect(microphones).to_have_value(name or "")
+
+
+class Moody(ToneTTS):
+    """Beeps that can be glad."""
+
+    emotions = ("calm", "glad")
+
+    def clone(self) -> Moody:
+        return Moody()
+
+    def set_emotion(self, emotion: str | list[float]) -> None:
+        if emotion not in self.emotions:
+            raise ValueError(f"no emotion {emotion}")
+
+
+def test_emotions_and_models_can_be_chosen_where_there_are_some(visit: Visit) -> None:
+    pipeline = DefaultPipeline(FixedASR("go on"), ScriptedAgent(["Yes."]), Moody())
+    service = DefaultService(pipeline=pipeline)
+    service.alternatives = {"llm_agent": {"one": pipeline.llm_agent, "two": ScriptedAgent(["No."])}}
+    with running(Xtalk(service_prototype=service)) as server:
+        watched = visit(server.http, path="/status")
+        page, sent = watched.page, []
+        page.on("websocket", lambda ws: ws.on("framesent", lambda f: sent.append(str(f))))
+        page.goto(server.http)
+        start(page)
+        page.click("#settings")
+        page.get_by_label("Emotion").select_option("glad")
+        page.get_by_label("Language model").select_option("two")
+        expect(page.get_by_label("Emotion")).to_have_value("glad")
+        expect(page.get_by_label("Language model")).to_have_value("two")
+        assert any('"change_llm_model"' in frame and '"two"' in frame for frame in sent)
+        expect(page.get_by_role("alert")).to_have_count(0)
+        watched.nothing()
+        page.context.close()
 
 
 def test_the_settings_are_a_dialog_for_the_keyboard(visit: Visit) -> None:
@@ -331,6 +374,25 @@ def test_the_place_in_the_queue_is_told(silent: Browser, tmp_path: Path, show: S
         expect(second.locator(".notice.queue")).to_have_count(0)
         expect(second.locator("#upload")).to_be_enabled()
         contexts[1].close()
+
+
+def test_a_server_that_is_not_ready_yet_is_told_and_waited_for(visit: Visit) -> None:
+    ready = threading.Event()
+
+    def build() -> Xtalk:
+        ready.wait(30)
+        pipeline = DefaultPipeline(FixedASR("go on"), ScriptedAgent(["Yes."]), ToneTTS())
+        return Xtalk(service_prototype=DefaultService(pipeline=pipeline))
+
+    with running(_application(build, ServerConfig()), wait=False) as server:
+        watched = visit(server.http)
+        page = watched.page
+        expect(page.get_by_text("still building its models")).to_be_visible()
+        start(page)
+        ready.set()
+        expect(page.get_by_text("still building its models")).to_have_count(0, timeout=10_000)
+        watched.nothing()
+        page.context.close()
 
 
 def test_an_end_by_the_server_is_told_with_the_way_on(silent: Browser, tmp_path: Path) -> None:

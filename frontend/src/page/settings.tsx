@@ -26,6 +26,7 @@ export function SettingsDialog({ open, close }: DialogProps) {
   }, [open, conversation]);
   // A click beside the sheet is one on the dialog itself.
   const besides = (event: MouseEvent) => event.target === dialog.current && close();
+  const models = useModels();
   return (
     <dialog class="settings" ref={dialog} onClose={close} onClick={besides} aria-labelledby="settings-title">
       <div class="sheet">
@@ -38,7 +39,7 @@ export function SettingsDialog({ open, close }: DialogProps) {
         {open && (
           <>
             <Devices />
-            <Voice />
+            <Voice models={models} />
             <Look />
             <Copies />
             <AboutServer />
@@ -59,10 +60,14 @@ interface SelectProps {
 
 function Select({ label, value, options, choose }: SelectProps) {
   const words = useWords();
+  const change = (select: HTMLSelectElement) => {
+    choose(select.value);
+    select.value = value; // what was there, until the choice is confirmed
+  };
   return (
     <label class="field">
       <span>{words(label)}</span>
-      <select value={value} onChange={(event) => choose(event.currentTarget.value)} name={label}>
+      <select value={value} onChange={(event) => change(event.currentTarget)} name={label}>
         {options.map(([name, shown]) => (
           <option key={name} value={name} selected={name === value}>
             {shown}
@@ -144,7 +149,29 @@ function Devices() {
   );
 }
 
-function Voice() {
+type Slot = "tts" | "llm";
+
+interface Models {
+  chosen(slot: Slot): string;
+  choose(slot: Slot, name: string): void;
+}
+
+/** Which models were asked for in this session: the server tells only when one cannot be had. */
+function useModels(): Models {
+  const { conversation } = usePage();
+  const session = useConversation((state) => state.currentSessionId);
+  const [asked, setAsked] = useState<Readonly<Record<string, string>>>({});
+  return {
+    chosen: (slot) => asked[`${session} ${slot}`] ?? "",
+    choose(slot, name) {
+      if (slot === "tts") conversation.changeTTSModel(name);
+      else conversation.changeLLMModel(name);
+      setAsked((others) => ({ ...others, [`${session} ${slot}`]: name }));
+    },
+  };
+}
+
+function Voice({ models }: { models: Models }) {
   const { conversation, about, choices } = usePage();
   const words = useWords();
   const chosen: Chosen = useConversation((state) => state.settings);
@@ -182,17 +209,17 @@ function Voice() {
       {choices.ttsModels.length > 1 && (
         <Select
           label="ttsModel"
-          value=""
+          value={models.chosen("tts")}
           options={[choice, ...named(choices.ttsModels)]}
-          choose={(type) => type && conversation.changeTTSModel(type)}
+          choose={(name) => name && models.choose("tts", name)}
         />
       )}
       {choices.llmModels.length > 1 && (
         <Select
           label="llmModel"
-          value=""
+          value={models.chosen("llm")}
           options={[choice, ...named(choices.llmModels)]}
-          choose={(name) => name && conversation.changeLLMModel(name)}
+          choose={(name) => name && models.choose("llm", name)}
         />
       )}
     </fieldset>

@@ -46,7 +46,17 @@ export function browserAudio(clock: Clock, workletUrl?: string): Audio {
   };
 }
 
+/** Worklets and microphones both want a secure context, so there is no half of a conversation. */
+function secure(): void {
+  if (globalThis.isSecureContext) return;
+  throw new AudioFailure(
+    "insecure",
+    "The browser gives no microphone to a page that came over plain HTTP from another machine.",
+  );
+}
+
 async function openOutput(clock: Clock, deviceId: string, workletUrl?: string): Promise<Output> {
+  secure();
   const context = new AudioContext({ sampleRate: SAMPLE_RATE_OUT, latencyHint: "interactive" });
   try {
     await addWorklets(context, workletUrl);
@@ -123,6 +133,7 @@ async function openMicrophone(
   listener: MicrophoneListener,
   workletUrl?: string,
 ): Promise<Microphone> {
+  secure();
   const stream = await userMedia(deviceId);
   // At the rate of the device's choice: Firefox connects no stream to a context of another.
   const context = new AudioContext({ latencyHint: "interactive" });
@@ -165,12 +176,6 @@ async function openMicrophone(
 }
 
 async function userMedia(deviceId: string): Promise<MediaStream> {
-  if (!navigator.mediaDevices) {
-    throw new AudioFailure(
-      "insecure",
-      "The browser gives no microphone to a page that came over plain HTTP from another machine.",
-    );
-  }
   try {
     return await navigator.mediaDevices.getUserMedia({
       audio: {

@@ -3,10 +3,11 @@
 import { type Audio, AudioFailure, browserAudio } from "./audio.ts";
 import { type Clock, systemClock } from "./clock.ts";
 import { type Denoiser, loadDenoiser } from "./denoise.ts";
+import type { Models } from "./ear.ts";
 import { encodePcm } from "./pcm.ts";
 import { Session } from "./session.ts";
 import { loadSilero } from "./silero.ts";
-import { type Models, Sound, type SoundListener } from "./sound.ts";
+import { Sound, type SoundListener } from "./sound.ts";
 import { initialState, type ConnectionState, type ProblemCode } from "./state.ts";
 import type { Settings, State } from "./state.ts";
 import { isolated, Store } from "./store.ts";
@@ -157,7 +158,8 @@ class Spoken implements Conversation {
   readonly #api: URL;
   readonly #unwatch: () => void;
   readonly #audioListeners = new Set<AudioListener>();
-  #models: Promise<Models> | null = null;
+  #models: Models;
+  #loading: Promise<void> | null = null;
   #sound: Sound | null = null;
   #run = 0; // of the microphone: what an earlier one was still opening is to be closed
   #admitted = false; // to a session, rather than waiting for one
@@ -169,6 +171,7 @@ class Spoken implements Conversation {
     this.#environment = environment;
     const settings = { ...initialState.settings, ...options.settings };
     this.#store = new Store<State>({ ...initialState, settings });
+    this.#models = { detector: options.pureFrontend ? null : new EnergyDetector(), denoiser: null };
     this.#api = apiUrl(url, options.apiUrl);
     this.#session = new Session(this.#store, environment.clock, {
       simGen: options.simGen ?? false,
@@ -228,11 +231,8 @@ class Spoken implements Conversation {
     this.#stop();
     this.#unwatch();
     this.#transport.close();
-    void this.#models?.then(({ detector, denoiser }) => {
-      detector?.close();
-      denoiser?.close();
-    });
-    this.#models = null;
+    this.#models.detector?.close();
+    this.#models.denoiser?.close();
   }
 
   async #start(): Promise<void> {
@@ -251,7 +251,7 @@ class Spoken implements Conversation {
   }
 
   #open(): Promise<Sound> {
-    this.#models ??= this.#load();
+    this.#loading ??= this.#load();
     const { audio, clock } = this.#environment;
     return Sound.open(audio, clock, this.#models, this.state.settings, this.#ears, this.#session);
   }
@@ -281,34 +281,39 @@ class Spoken implements Conversation {
     });
   }
 
-  /** Once for a conversation: the models stay when the microphone goes. */
-  async #load(): Promise<Models> {
-    const detector = await this.#loadDetector();
-    const denoiser = await this.#loadDenoiser(detector);
-    this.#store.set({ detector: detector?.kind ?? "none", denoising: denoiser !== null });
-    return { detector, denoiser };
-  }
-
-  async #loadDetector(): Promise<Detector | null> {
-    const { pureFrontend, vadAssets } = this.#options;
-    if (pureFrontend) return null;
-    if (!vadAssets) return new EnergyDetector();
-    try {
-      return await this.#environment.loadDetector(vadAssets);
-    } catch (error) {
-      this.#without("detector", error);
-      return new EnergyDetector();
-    }
-  }
-
-  async #loadDenoiser(detector: Detector | null): Promise<Denoiser | null> {
+  /** Once for a conversation, and nobody waits for it: until then the energy detector listens. */
+  async #load(): Promise<void> {
+    this.#use(this.#models);
     const { vadAssets, denoiser } = this.#options;
-    if (!detector || !vadAssets || !denoiser) return null;
+    if (!vadAssets || !this.#models.detector) return;
+    const { loadDetector, loadDenoiser } = this.#environment;
+    const models = {
+      detector: await this.#or("detector", () => loadDetector(vadAssets), new EnergyDetector()),
+      denoiser: denoiser
+        ? await this.#or("denoiser", () => loadDenoiser(vadAssets, denoiser), null)
+        : null,
+    };
+    this.#use(models);
+  }
+
+  #use(models: Models): void {
+    if (this.#closed) {
+      models.detector?.close();
+      models.denoiser?.close();
+      return;
+    }
+    this.#models = models;
+    this.#sound?.ear.use(models);
+    const denoising = models.denoiser !== null;
+    this.#store.set({ detector: models.detector?.kind ?? "none", denoising });
+  }
+
+  async #or<T, U>(what: "detector" | "denoiser", load: () => Promise<T>, other: U): Promise<T | U> {
     try {
-      return await this.#environment.loadDenoiser(vadAssets, denoiser);
+      return await load();
     } catch (error) {
-      this.#without("denoiser", error);
-      return null;
+      this.#without(what, error);
+      return other;
     }
   }
 

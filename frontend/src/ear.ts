@@ -4,7 +4,13 @@ import { Framer } from "./capture.ts";
 import type { Clock } from "./clock.ts";
 import type { Denoiser } from "./denoise.ts";
 import { loudness } from "./pcm.ts";
-import { type Detector, type DetectorEvent, EnergyDetector } from "./vad.ts";
+import { type Detected, type Detector, type DetectorEvent, EnergyDetector } from "./vad.ts";
+
+/** null is done without; nothing here closes them. */
+export interface Models {
+  readonly detector: Detector | null;
+  readonly denoiser: Denoiser | null;
+}
 
 export interface EarListener {
   /** 512 samples at 16 kHz, as the microphone gave them. */
@@ -26,8 +32,10 @@ export class Ear {
   readonly #playing: () => boolean;
   readonly #listener: EarListener;
   readonly #framer = new Framer();
-  #detector: Detector | null;
-  #denoiser: Denoiser | null;
+  #detector: Detector | null = null;
+  #denoiser: Denoiser | null = null;
+  #next: Models | null; // to be used when nobody is speaking
+  #open = false; // something has begun, and its end will be told
   #work: Promise<void> = Promise.resolve();
   #waiting = 0;
   #stream = 0;
@@ -35,15 +43,8 @@ export class Ear {
   #levels: number[] = [];
 
   /** `playing`: whether the loudspeaker is on. */
-  constructor(
-    detector: Detector | null,
-    denoiser: Denoiser | null,
-    clock: Clock,
-    playing: () => boolean,
-    listener: EarListener,
-  ) {
-    this.#detector = detector;
-    this.#denoiser = denoiser;
+  constructor(models: Models, clock: Clock, playing: () => boolean, listener: EarListener) {
+    this.#next = models;
     this.#clock = clock;
     this.#playing = playing;
     this.#listener = listener;
@@ -52,6 +53,11 @@ export class Ear {
   /** Samples of the microphone; `rate` in Hz. */
   push(samples: Float32Array, rate: number): void {
     for (const frame of this.#framer.push(samples, rate)) if (!this.#muted) this.#hear(frame);
+  }
+
+  /** Other models from now on, or from the end of what is being said. */
+  use(models: Models): void {
+    this.#next = models;
   }
 
   mute(muted: boolean): void {
@@ -65,10 +71,7 @@ export class Ear {
     this.#stream += 1;
     this.#framer.reset();
     this.#levels = [];
-    this.#then(async () => {
-      this.#detector?.reset();
-      this.#denoiser?.reset();
-    });
+    this.#then(async () => this.#begin());
   }
 
   /** Resolves when the detector has said all about the frames so far. */
@@ -79,7 +82,7 @@ export class Ear {
   #hear(frame: Float32Array): void {
     this.#listener.frame(frame);
     this.#measure(frame);
-    if (!this.#detector || this.#waiting >= WAITING_FRAMES) return;
+    if (this.#waiting >= WAITING_FRAMES) return;
     const stream = this.#stream;
     const at = this.#clock.now();
     this.#waiting += 1;
@@ -100,12 +103,30 @@ export class Ear {
     this.#levels = [];
   }
 
+  #begin(): void {
+    this.#open = false;
+    this.#detector?.reset();
+    this.#denoiser?.reset();
+  }
+
+  #change(): void {
+    if (!this.#next || this.#open) return;
+    ({ detector: this.#detector, denoiser: this.#denoiser } = this.#next);
+    this.#next = null;
+    this.#begin();
+  }
+
   async #detect(frame: Float32Array, at: number, stream: number): Promise<void> {
+    this.#change();
+    if (!this.#detector) return;
     const clean = await this.#clean(frame);
-    const { events, voiced } = await this.#judge(clean);
+    const { events, voiced } = await this.#judge(clean, this.#detector);
     if (stream !== this.#stream) return;
     if (voiced) this.#listener.voiced(at);
-    for (const event of events) this.#listener.detected(event);
+    for (const event of events) {
+      this.#open = event === "candidate" || event === "start";
+      this.#listener.detected(event);
+    }
   }
 
   /** A model can fail in any way; a conversation without it is better than none. */
@@ -119,8 +140,7 @@ export class Ear {
     }
   }
 
-  async #judge(frame: Float32Array): ReturnType<Detector["accept"]> {
-    const detector = this.#detector ?? new EnergyDetector();
+  async #judge(frame: Float32Array, detector: Detector): Promise<Detected> {
     try {
       return await detector.accept(frame, this.#playing());
     } catch (error) {

@@ -119,9 +119,7 @@ export class Session implements PlaybackListener {
 
   changed(playback: PlaybackState): void {
     this.#store.set({ playback });
-    if (playback === "playing" && this.#store.value.userSpeech !== "confirmed") {
-      this.turn("speaking");
-    }
+    if (playback === "playing") this.turn("speaking");
   }
 
   began(index: number, at: number): void {
@@ -136,7 +134,7 @@ export class Session implements PlaybackListener {
   played(index: number, at: number): void {
     const chunk = this.#chunks.get(index);
     if (!chunk) return; // of a session that is gone
-    this.#chunks.delete(index);
+    for (const each of this.#chunks.keys()) if (each <= index) this.#chunks.delete(each);
     const timestamp = this.#wall(at);
     this.#options.send({ action: "tts_chunk_played", chunk_index: index, timestamp });
     if (chunk.textEnd !== undefined) this.transcript.heard(chunk.turnId, chunk.textEnd);

@@ -2,20 +2,13 @@
 
 import { type Audio, AudioFailure, type Microphone } from "./audio.ts";
 import type { Clock } from "./clock.ts";
-import type { Denoiser } from "./denoise.ts";
-import { Ear, type EarListener } from "./ear.ts";
+import { Ear, type EarListener, type Models } from "./ear.ts";
 import { Playback, type PlaybackListener } from "./playback.ts";
 import type { Settings } from "./state.ts";
-import { type Detector } from "./vad.ts";
 
 export interface SoundListener extends EarListener {
   /** The microphone is gone, and no other took its place. */
   silenced(failure: AudioFailure): void;
-}
-
-export interface Models {
-  readonly detector: Detector | null;
-  readonly denoiser: Denoiser | null;
 }
 
 /** `open`, then until `close` everything the microphone hears goes to the ear. */
@@ -25,6 +18,7 @@ export class Sound {
   readonly #audio: Audio;
   readonly #listener: SoundListener;
   #microphone: Microphone | null = null;
+  #attempt = 0;
   #closed = false;
 
   private constructor(audio: Audio, playback: Playback, ear: Ear, listener: SoundListener) {
@@ -38,7 +32,7 @@ export class Sound {
   static async open(
     audio: Audio,
     clock: Clock,
-    models: Promise<Models>,
+    models: Models,
     settings: Settings,
     listener: SoundListener,
     heard: PlaybackListener,
@@ -47,9 +41,7 @@ export class Sound {
     output.setVolume(settings.volume);
     const playback = new Playback(output, clock, heard);
     try {
-      const { detector, denoiser } = await models;
-      const ear = new Ear(detector, denoiser, clock, () => playback.active, listener);
-      ear.reset();
+      const ear = new Ear(models, clock, () => playback.active, listener);
       const sound = new Sound(audio, playback, ear, listener);
       await sound.listen(settings.inputDevice);
       return sound;
@@ -61,13 +53,14 @@ export class Sound {
 
   /** Listen to this microphone from now on; if it cannot be opened, to the old one still. */
   async listen(deviceId: string): Promise<void> {
+    const attempt = ++this.#attempt;
     const microphone = await this.#audio.openMicrophone(deviceId, {
       samples: (samples, rate) => {
         if (this.#microphone === microphone) this.ear.push(samples, rate);
       },
       ended: () => void this.#replace(),
     });
-    if (this.#closed) return microphone.close();
+    if (this.#closed || attempt !== this.#attempt) return microphone.close();
     this.#microphone?.close();
     this.#microphone = microphone;
     this.ear.reset();

@@ -3,8 +3,8 @@ import { mock, test } from "node:test";
 
 import { AudioFailure } from "../src/audio.ts";
 import { type ConversationOptions, createConversation } from "../src/conversation.ts";
-import { EnergyDetector } from "../src/vad.ts";
 import { encodePcm } from "../src/pcm.ts";
+import { type Detector, EnergyDetector } from "../src/vad.ts";
 import { FakeEnvironment, FakeOutput, type FakeSocket, settle, tone } from "./fakes.ts";
 
 const URL = "ws://server/ws";
@@ -405,12 +405,30 @@ test("the detector is loaded once, however often the microphone starts", async (
   assert.equal(loads.mock.callCount(), 1);
 });
 
+test("nobody waits for the detector: until it is there, the simple one listens", async () => {
+  const { environment, conversation } = setUp({ vadAssets: "/vad/" });
+  let loaded = (_: Detector) => {};
+  environment.loadDetector = () => new Promise((resolve) => (loaded = resolve));
+  admit(environment.socket);
+  await conversation.toggleStreaming();
+  assert.equal(conversation.state.streaming, true);
+  assert.equal(conversation.state.detector, "energy");
+  const silero = { ...new EnergyDetector(), kind: "silero" } as unknown as Detector;
+  silero.accept = async () => ({ events: ["candidate", "start"], voiced: true });
+  silero.reset = () => {};
+  loaded(silero);
+  await environment.audio.speak(NOISE, 1);
+  assert.equal(conversation.state.detector, "silero");
+  assert.equal(environment.socket.of("vad_speech_start").length, 1);
+});
+
 test("a detector that cannot be loaded is replaced, and the user told", async () => {
   const warn = mock.method(console, "warn", () => {});
   const { environment, conversation } = setUp({ vadAssets: "/vad/" });
   environment.loadDetector = () => Promise.reject(new Error("404"));
   admit(environment.socket);
   await conversation.toggleStreaming();
+  await settle();
   assert.equal(conversation.state.streaming, true);
   assert.equal(conversation.state.detector, "energy");
   assert.deepEqual(conversation.state.problems.map(({ code }) => code), ["detector-failed"]);
@@ -422,6 +440,7 @@ test("a denoiser that cannot be loaded is done without, with a line that says so
   const { environment, conversation } = setUp({ vadAssets: "/vad/", denoiser: "/d.onnx" });
   admit(environment.socket);
   await conversation.toggleStreaming();
+  await settle();
   assert.equal(conversation.state.denoising, false);
   assert.equal(conversation.state.messages.at(-1)?.kind, "notice");
   warn.mock.restore();
@@ -434,8 +453,8 @@ test("models are given back at the end", async () => {
   environment.loadDetector = async () => detector;
   admit(environment.socket);
   await conversation.toggleStreaming();
-  conversation.close();
   await settle();
+  conversation.close();
   assert.equal(close.mock.callCount(), 1);
 });
 
@@ -642,6 +661,18 @@ test("another microphone takes over without a restart", async () => {
   await audio.speak(NOISE, 1);
   assert.equal(socket.frames.length, 1);
   assert.equal(conversation.state.settings.inputDevice, "mic2");
+});
+
+test("of two microphones chosen at once the later one is used", async () => {
+  const { conversation, audio, socket } = await started();
+  await Promise.all([conversation.selectInput("mic2"), conversation.selectInput("mic3")]);
+  assert.deepEqual(audio.microphones.map(({ deviceId, closed }) => [deviceId, closed]), [
+    ["", true],
+    ["mic2", true],
+    ["mic3", false],
+  ]);
+  await audio.speak(NOISE, 1);
+  assert.equal(socket.frames.length, 1);
 });
 
 test("a microphone that cannot be opened leaves the old one", async () => {

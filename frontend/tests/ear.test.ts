@@ -11,7 +11,7 @@ function setUp(detector: Detector | null, denoiser: Denoiser | null = null) {
   const frames: Float32Array[] = [];
   const levels: number[] = [];
   const clock = new FakeClock();
-  const ear = new Ear(detector, denoiser, clock, () => false, {
+  const ear = new Ear({ detector, denoiser }, clock, () => false, {
     frame: (frame) => frames.push(frame),
     level: (level) => levels.push(level),
     detected: (event) => told.push(event),
@@ -104,6 +104,20 @@ test("the level is the loudest of about 100 ms", async () => {
   await hear(0.5, 1);
   await hear(0.125, 1);
   assert.deepEqual(levels, [0.5]);
+});
+
+test("another detector takes over when what is being said has ended", async () => {
+  const { ear, hear, told } = setUp(new EnergyDetector());
+  await hear(0.001, 10);
+  await hear(0.2, 10);
+  const other = new Listening();
+  ear.use({ detector: other, denoiser: null });
+  await hear(0.2, 5);
+  assert.deepEqual(other.heard, []);
+  await hear(0.001, 10);
+  assert.equal(other.heard.length, 3);
+  const events = told.filter((each) => !each.startsWith("voiced"));
+  assert.deepEqual(events, ["candidate", "start", "end"]);
 });
 
 test("without a detector nothing is detected", async () => {

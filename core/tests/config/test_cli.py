@@ -101,9 +101,17 @@ def test_a_wrong_command_line_is_status_2(run: Run, arguments: list[str]) -> Non
 
 
 @pytest.mark.parametrize(
-    "arguments", [["plugins"], ["models", "list"], ["config", "show"], ["config", "check"], ["config", "schema"],
-                  ["say"], ["transcribe"]],
-)  # fmt: skip
+    "arguments",
+    [
+        ["plugins"],
+        ["models", "list"],
+        ["config", "show"],
+        ["config", "check"],
+        ["config", "schema"],
+        ["say"],
+        ["transcribe"],
+    ],
+)
 def test_every_command_has_help(run: Run, arguments: list[str]) -> None:
     status, out, _ = run(*arguments, "--help")
     assert status == 0 and "--config" in out and "--json" in out

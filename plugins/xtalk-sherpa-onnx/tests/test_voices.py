@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import shutil
 import subprocess
 import sys
@@ -93,6 +95,31 @@ def test_what_fails_while_it_speaks_is_raised() -> None:
                 await anext(pieces)
 
     anyio.run(listen)
+
+
+def test_what_fails_when_nobody_listens_any_more_disturbs_nobody() -> None:
+    failed = threading.Event()
+
+    def make(take: Any) -> None:
+        take(b"one")
+        failed.set()
+        raise RuntimeError("the network broke")
+
+    async def listen() -> None:
+        async with aclosing(_pieces(make)) as pieces:
+            await anext(pieces)
+            while not failed.is_set():
+                await anyio.sleep(0)
+
+    complaints: list[Any] = []
+
+    async def run() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda loop, what: complaints.append(what))
+        await listen()
+        gc.collect()
+
+    asyncio.run(run())
+    assert not complaints
 
 
 def sentences(speaker: SherpaOnnxTTS, *, stop: bool = False) -> list[bytes]:
@@ -250,6 +277,12 @@ def test_a_file_that_is_missing_beside_the_model_is_named(
     (folder / "tokens.txt").unlink()
     with pytest.raises(ConfigError, match=r"needs its tokens, and there is no .*tokens\.txt"):
         SherpaOnnxTTS(str(folder))
+
+
+def test_a_network_in_the_format_of_onnxruntime_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "model.ort").write_bytes(b"\x18\0\0\0ORTM" + bytes(100))
+    with pytest.raises(ConfigError, match=r"model\.ort is in onnxruntime's own format"):
+        SherpaOnnxTTS(str(tmp_path / "model.ort"))
 
 
 @pytest.mark.parametrize("tokens", ["", "a b c\n", "HELLO one\n", "_ 0\nHELLO\n"])

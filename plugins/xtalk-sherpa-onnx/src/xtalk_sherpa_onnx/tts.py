@@ -231,6 +231,8 @@ async def _pieces(make: Callable[[Callable[[bytes], bool]], None]) -> AsyncGener
         stopped.set()
         work.cancel()
         await asyncio.wait((work,))
+        if not work.cancelled():
+            work.exception()  # nobody is left to hear of it, and asyncio need not complain
 
 
 # --- the files of a model -----------------------------------------------------------------------
@@ -250,6 +252,8 @@ def _find(model: str, kind: str, vocoder: str, options: Mapping[str, str | float
     network = onnx_file(model)
     found = _kind(network) if kind == "auto" else cast("Kind", kind)
     metadata = check_model(network, found)
+    if not metadata:
+        raise ConfigError(f"{network} is in onnxruntime's own format; give the .onnx file")
     settings = _beside(network.parent, found)
     settings["acoustic_model" if found == "matcha" else "model"] = str(network)
     if found == "matcha":

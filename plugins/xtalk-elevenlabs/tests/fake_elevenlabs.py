@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import json
+import threading
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -34,7 +35,8 @@ ANOTHER = "this is not what was said"
 class FakeElevenLabs(FakeService):
     """`asked` holds bodies and options, `received` counts the bytes of audio that came in.
 
-    `says`, if not "", is the refusal that it answers with.
+    `says`, if not "", is the refusal that it answers with. `ready` is released for each WebSocket
+    that awaits nothing but the audio or the text.
     """
 
     def __init__(self) -> None:
@@ -42,6 +44,7 @@ class FakeElevenLabs(FakeService):
         self.asked: list[dict[str, Any]] = []
         self.says = ""
         self.received = 0
+        self.ready = threading.Semaphore(0)
 
     def routes(self) -> Iterable[web.AbstractRouteDef]:
         return [
@@ -119,6 +122,7 @@ class FakeElevenLabs(FakeService):
             return "input_timeout_exceeded"
         first = json.loads(message.data)
         self.asked.append(first)
+        self.ready.release()
         return "" if first.pop("text") == " " and set(first) <= {"voice_settings"} else "invalid"
 
     async def _text(self, socket: web.WebSocketResponse) -> str | None:
@@ -185,6 +189,7 @@ class FakeElevenLabs(FakeService):
         if self.fault is Fault.STALL:
             await self.begin(request)
         await socket.send_json({"message_type": "session_started", "session_id": "1", "config": {}})
+        self.ready.release()
         await Listener(self, request, socket).listen()
         return socket
 

@@ -6,6 +6,7 @@ import json
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
+from itertools import pairwise
 from typing import Any
 
 import anyio
@@ -20,6 +21,7 @@ from xtalk.speech.interfaces import Transcript, Word
 from xtalk.testing.fakes import tone
 from xtalk.testing.recordings import TEXTS, recording
 from xtalk.testing.services import KEY
+from xtalk.threads import run_in_thread
 
 pytestmark = pytest.mark.real_time
 
@@ -98,10 +100,8 @@ def test_audio_is_sent_while_one_speaks(service: FakeElevenLabs, at: Any) -> Non
 
 def test_the_connection_is_there_before_one_speaks(service: FakeElevenLabs, at: Any) -> None:
     async def work() -> None:
-        with anyio.fail_after(5):
-            while not service.asked:
-                await anyio.sleep(0.005)
         for _ in range(2):
+            assert await run_in_thread(service.ready.acquire, timeout=5)
             assert (await gather(model, frames(sound(FIRST))))[-1].text == TEXTS[FIRST]
 
     model = asr(at)
@@ -140,13 +140,15 @@ def test_a_recording_that_ends_with_a_word(service: FakeElevenLabs, at: Any) -> 
 
 def test_what_is_committed_is_stable(service: FakeElevenLabs, at: Any) -> None:
     transcripts = heard(asr(at, commit_strategy="vad"), sound(FIRST, SECOND_ONE))
-    for before, after in zip(transcripts, transcripts[1:], strict=False):
+    for before, after in pairwise(transcripts):
         assert after.text.startswith(before.text[: before.stable])
     assert {t.stable for t in transcripts} == {0, len(TEXTS[FIRST]), len(BOTH)}
 
 
 @pytest.mark.parametrize("strategy", ["manual", "vad"])
-@pytest.mark.parametrize("pcm, text", [(silence(0.1, RATE_IN).pcm, ""), (tone(0.1, rate=RATE_IN), ANOTHER)])  # fmt: skip
+@pytest.mark.parametrize(
+    "pcm, text", [(silence(0.1, RATE_IN).pcm, ""), (tone(0.1, rate=RATE_IN), ANOTHER)]
+)
 def test_a_short_segment_is_committed_too(
     service: FakeElevenLabs, at: Any, strategy: str, pcm: bytes, text: str
 ) -> None:

@@ -20,6 +20,7 @@ from tone_models import FREQUENCIES, PITCHES, RATE, ToneModels
 from xtalk_sherpa_onnx.tts import SherpaOnnxTTS, _pieces
 
 from xtalk.errors import ConfigError
+from xtalk.threads import run_in_thread
 
 TEXT = "Hello world. Stop, please. Goodbye!"
 
@@ -108,8 +109,7 @@ def test_what_fails_when_nobody_listens_any_more_disturbs_nobody() -> None:
     async def listen() -> None:
         async with aclosing(_pieces(make)) as pieces:
             await anext(pieces)
-            while not failed.is_set():
-                await anyio.sleep(0)
+            assert await run_in_thread(failed.wait, 5)
 
     complaints: list[Any] = []
 

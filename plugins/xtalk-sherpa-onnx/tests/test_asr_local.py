@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 import sherpa_onnx
+import tone_paraformer
 from tone_models import ToneModels, tones_pcm, without_metadata
 from xtalk_sherpa_onnx import catalogue, metadata
 from xtalk_sherpa_onnx.asr_local import LocalASR, SherpaOnnxLocal
@@ -35,6 +36,11 @@ SOUND = tones_pcm(SAID, gap_s=0.12)  # frames of 60 ms must see the gap
 
 # The kind -> its files among the tone models.
 KINDS = {
+    "online_paraformer": {
+        "tokens": "paraformer_tokens",
+        "encoder": "paraformer_encoder",
+        "decoder": "paraformer_decoder",
+    },
     "online_transducer": {
         "tokens": "tokens",
         "encoder": "transducer_encoder",
@@ -52,16 +58,34 @@ KINDS = {
 Make = Callable[..., SherpaOnnxLocal]
 
 
+@pytest.fixture(autouse=True)
+def fetched(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """The files of the tests count as fetched, which saves each of them its trial."""
+    monkeypatch.setenv("XTALK_MODELS", str(tmp_path_factory.getbasetemp()))
+
+
 @pytest.fixture
 def make(tone_models: ToneModels) -> Make:
     """A recogniser of a kind; `files` replaces some of its files."""
 
     def make(kind: str, files: Mapping[str, Path] | None = None, **params: Any) -> SherpaOnnxLocal:
-        found = {role: getattr(tone_models, name) for role, name in KINDS[kind].items()}
+        found = {role: file_of(tone_models, name) for role, name in KINDS[kind].items()}
         given = {role: str(path) for role, path in {**found, **(files or {})}.items()}
         return SherpaOnnxLocal(kind=kind, files=given, **params)
 
     return make
+
+
+def file_of(models: ToneModels, name: str) -> Path:
+    """A file of the tone models, or of the streaming Paraformer beside them."""
+    part = name.removeprefix("paraformer_")
+    if part not in ("encoder", "decoder"):
+        found: Path = getattr(models, name)
+        return found
+    path = models.path(f"{name}.onnx")
+    if not path.exists():
+        getattr(tone_paraformer, part)(path)
+    return path
 
 
 async def frames(pcm: bytes, rate: int = RATE_IN) -> AsyncIterator[AudioFrame]:
@@ -166,6 +190,20 @@ def test_the_event_loop_goes_on_while_it_decodes() -> None:
     asyncio.run(check())
 
 
+@pytest.mark.parametrize("lead_ms", range(300, 1000, 70))
+@pytest.mark.parametrize("kind", ["online_paraformer", "online_transducer"])
+def test_the_last_word_is_heard_wherever_the_chunks_of_the_model_end(
+    make: Make, kind: str, lead_ms: int
+) -> None:
+    sound = tones_pcm(SAID, gap_s=0.12, lead_s=lead_ms / 1000, tail_s=0.0)
+    assert hear(make(kind), sound)[-1].text == TEXT
+
+
+def test_the_tail_is_as_long_as_the_chunk_of_the_model(make: Make, tmp_path: Path) -> None:
+    assert make("online_transducer")._recogniser.tail_s == 0.66  # chunks of 0.16 s
+    assert make("online_paraformer")._recogniser.tail_s == 1.0
+
+
 def test_frames_of_another_rate_are_understood(make: Make) -> None:
     pcm = tones_pcm(SAID, rate=48_000)
 
@@ -182,6 +220,7 @@ def test_half_a_sample_is_refused(make: Make) -> None:
 
 
 def test_tokens_of_another_model_are_told_in_a_sentence(make: Make, tmp_path: Path) -> None:
+    """They are seen only where a word is to be written; silence brings out none."""
     tokens = tmp_path / "tokens.txt"
     tokens.write_text("<blk> 0\n")
     with pytest.raises(ModelError, match="its tokens belong together"):
@@ -268,15 +307,15 @@ BEAM = {"decoding_method": "modified_beam_search"}
     ("options", "message"),
     [
         ({"decoding_methods": "x"}, "no option 'decoding_methods'; did you mean 'decoding_method'"),
-        ({"decoding_method": "foo"}, "expected greedy_search or modified_beam_search"),
+        ({"decoding_method": "foo"}, "Unsupported decoding method: foo"),
         ({"max_active_paths": "four"}, "max_active_paths is 'four', expected something like 4"),
         ({"max_active_paths": True}, "max_active_paths is True"),
         ({"encoder": "x"}, "no option 'encoder'"),
         ({**BEAM, "hotwords_file": "none.txt"}, r"hotwords_file names none\.txt, which does not"),
-        ({"hotwords_file": "HERE"}, "hotwords_file needs decoding_method"),
-        ({**BEAM, "hotwords_file": "HERE", "modeling_unit": "bpe"}, "need the option bpe_vocab"),
-        ({**BEAM, "hotwords_file": "HERE", "modeling_unit": "zzz"}, "expected cjkchar or bpe"),
-        ({**BEAM, "lm": "HERE"}, "is not an ONNX model"),
+        ({"hotwords_file": "HERE"}, "use --decoding-method=modified_beam_search"),
+        ({**BEAM, "hotwords_file": "HERE", "modeling_unit": "zzz"}, "modeling_unit should be one"),
+        ({**BEAM, "lm": "HERE"}, "Load model from .* failed"),
+        ({"feature_dim": 0}, "sherpa-onnx does not load this online_transducer"),
         ({"rule_fsts": "a.fst,b.fst"}, r"rule_fsts names a\.fst"),
         ({"rule_fsts": "HERE"}, "sherpa-onnx does not load this online_transducer"),
     ],
@@ -294,8 +333,38 @@ def test_a_wrong_option_is_refused(
 def test_a_language_model_without_its_metadata_is_refused(
     make: Make, tone_models: ToneModels
 ) -> None:
-    with pytest.raises(ConfigError, match=r"online lm model .* lacks num_layers"):
+    with pytest.raises(ConfigError, match="'num_layers' does not exist in the metadata"):
         make("online_transducer", options={**BEAM, "lm": str(tone_models.vits)})
+
+
+@pytest.mark.parametrize("kind", ["online_zipformer2_ctc", "wenet_ctc", "paraformer"])
+def test_a_kind_without_beam_search_refuses_it(make: Make, kind: str) -> None:
+    with pytest.raises(ConfigError, match="modified_beam_search"):
+        make(kind, options=BEAM)
+
+
+def test_a_model_from_elsewhere_is_tried_once(
+    make: Make, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("XTALK_MODELS", str(tmp_path))
+    tried: list[str] = []
+    monkeypatch.setattr(
+        "xtalk_sherpa_onnx.recognisers._try", lambda kind, arguments, who: tried.append(kind)
+    )
+    for _ in range(2):
+        make("wenet_ctc", num_threads=5)
+    assert tried == ["wenet_ctc"]
+
+
+def test_a_fetched_model_without_options_needs_no_trial(
+    tone_models: ToneModels, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XTALK_MODELS", str(tmp_path))
+    monkeypatch.setattr("xtalk_sherpa_onnx.recognisers._try", None)
+    folder = transducer(tone_models, tmp_path / "mine", "{part}.onnx")
+    assert hear(SherpaOnnxLocal(model="mine", kind="online_transducer"))[-1].text == TEXT
+    with pytest.raises(TypeError):
+        SherpaOnnxLocal(model=str(folder), kind="online_transducer", options={"dither": 0.1})
 
 
 # --- which files --------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tone_paraformer
 from tone_models import ToneModels, tones_pcm
 from xtalk_sherpa_onnx.asr_local import SherpaOnnxLocal
 from xtalk_sherpa_onnx.asr_named import ParaformerLocal, SenseVoiceSmallLocal, ZipformerLocal
@@ -15,6 +16,32 @@ from xtalk_sherpa_onnx.asr_named import ParaformerLocal, SenseVoiceSmallLocal, Z
 from xtalk.testing.suites import ASRSuite
 
 SAID = ("hello", "world", "please", "stop")
+
+
+@pytest.fixture(scope="module")
+def folders(tone_models: ToneModels, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folders of models, with files as the releases of sherpa-onnx name them."""
+    top = tmp_path_factory.mktemp("models")
+    for name in ("transducer", "sense_voice", "paraformer", "streaming_paraformer"):
+        (top / name).mkdir()
+    for part in ("encoder", "decoder", "joiner"):
+        source = getattr(tone_models, f"transducer_{part}")
+        shutil.copy(source, top / "transducer" / f"{part}-epoch-99-avg-1.int8.onnx")
+    shutil.copy(tone_models.tokens, top / "transducer" / "tokens.txt")
+    shutil.copy(tone_models.sense_voice, top / "sense_voice" / "model.int8.onnx")
+    shutil.copy(tone_models.sense_voice_tokens, top / "sense_voice" / "tokens.txt")
+    shutil.copy(tone_models.paraformer, top / "paraformer" / "model.onnx")
+    tone_paraformer.encoder(top / "streaming_paraformer" / "encoder.int8.onnx")
+    tone_paraformer.decoder(top / "streaming_paraformer" / "decoder.int8.onnx")
+    for name in ("paraformer", "streaming_paraformer"):
+        shutil.copy(tone_models.paraformer_tokens, top / name / "tokens.txt")
+    return top
+
+
+@pytest.fixture(autouse=True)
+def fetched(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """The files of the tests count as fetched, which saves each of them its trial."""
+    monkeypatch.setenv("XTALK_MODELS", str(tmp_path_factory.getbasetemp()))
 
 
 class HearsTones(ASRSuite):
@@ -56,18 +83,16 @@ class TestZipformerLocal(HearsTones):
     model = ZipformerLocal
 
     @pytest.fixture
-    def arguments(self, tone_models: ToneModels, tmp_path: Path) -> Mapping[str, Any]:
-        return {"model_dir": str(transducer_folder(tone_models, tmp_path))}
+    def arguments(self, folders: Path) -> Mapping[str, Any]:
+        return {"model_dir": str(folders / "transducer")}
 
 
 class TestSenseVoiceSmallLocal(HearsTones):
     model = SenseVoiceSmallLocal
 
     @pytest.fixture
-    def arguments(self, tone_models: ToneModels, tmp_path: Path) -> Mapping[str, Any]:
-        shutil.copy(tone_models.sense_voice, tmp_path / "model.int8.onnx")
-        shutil.copy(tone_models.sense_voice_tokens, tmp_path / "tokens.txt")
-        return {"model": str(tmp_path)}
+    def arguments(self, folders: Path) -> Mapping[str, Any]:
+        return {"model": str(folders / "sense_voice")}
 
 
 class TestParaformerLocal(HearsTones):
@@ -77,16 +102,16 @@ class TestParaformerLocal(HearsTones):
         return tones_pcm(SAID, gap_s=0.12)  # its frames of 60 ms must see the gap
 
     @pytest.fixture
-    def arguments(self, tone_models: ToneModels, tmp_path: Path) -> Mapping[str, Any]:
-        shutil.copy(tone_models.paraformer, tmp_path / "model.onnx")
-        shutil.copy(tone_models.paraformer_tokens, tmp_path / "tokens.txt")
-        return {"model": str(tmp_path)}
+    def arguments(self, folders: Path) -> Mapping[str, Any]:
+        return {"model": str(folders / "paraformer")}
 
 
-def transducer_folder(models: ToneModels, folder: Path) -> Path:
-    """The files as the releases of sherpa-onnx name them."""
-    for part in ("encoder", "decoder", "joiner"):
-        source = getattr(models, f"transducer_{part}")
-        shutil.copy(source, folder / f"{part}-epoch-99-avg-1.int8.onnx")
-    shutil.copy(models.tokens, folder / "tokens.txt")
-    return folder
+class TestParaformerLocalStreaming(HearsTones):
+    model = ParaformerLocal
+
+    def sound(self) -> bytes:
+        return tones_pcm(SAID, gap_s=0.12)
+
+    @pytest.fixture
+    def arguments(self, folders: Path) -> Mapping[str, Any]:
+        return {"model": str(folders / "streaming_paraformer")}

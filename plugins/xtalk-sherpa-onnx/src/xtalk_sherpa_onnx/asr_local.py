@@ -17,7 +17,6 @@ from xtalk_sherpa_onnx.segments import Segment, begin
 
 __all__ = ["LocalASR", "SherpaOnnxLocal"]
 
-TAIL_S = 0.66  # what the encoders look ahead
 BATCH_BYTES = 3200  # 100 ms: a hop to a thread costs what decoding that does
 
 
@@ -29,7 +28,11 @@ class LocalASR(ASR):
     """
 
     def __init__(
-        self, recogniser: Recogniser, *, tail_s: float = TAIL_S, batch_bytes: int = BATCH_BYTES
+        self,
+        recogniser: Recogniser,
+        *,
+        tail_s: float | None = None,
+        batch_bytes: int = BATCH_BYTES,
     ) -> None:
         self._recogniser = recogniser
         self._tail_s = tail_s

@@ -15,7 +15,7 @@ from pydantic import Field
 
 from xtalk.downloads import locate
 from xtalk.errors import ConfigError
-from xtalk_sherpa_onnx.asr_local import BATCH_BYTES, TAIL_S, LocalASR
+from xtalk_sherpa_onnx.asr_local import BATCH_BYTES, LocalASR
 from xtalk_sherpa_onnx.files import provider_of
 from xtalk_sherpa_onnx.recognisers import FAMILIES, Recogniser, find_files, load
 
@@ -76,7 +76,10 @@ class ZipformerLocal(LocalASR):
         ] = None,
         tail_padding_sec: Annotated[
             float | None,
-            Field(ge=0, description="Silence after the last sound; None is config.yaml's or 0.66"),
+            Field(
+                ge=0,
+                description="Silence after the last sound; None is config.yaml's, or enough",
+            ),
         ] = None,
     ) -> None:
         who, kind = "ZipformerLocal", "online_transducer"
@@ -89,7 +92,7 @@ class ZipformerLocal(LocalASR):
         }
         files = find_files(str(folder), kind, given, int8=True, who=who)
         if tail_padding_sec is None:
-            tail_padding_sec = float(config["penalty"].get("tail_padding_sec", TAIL_S))
+            tail_padding_sec = config["penalty"].get("tail_padding_sec")
         chunk_s = config["decoding"].get("chunk_secs")
         super().__init__(
             load(kind, files, _options(config, folder), who=who),

@@ -1,12 +1,17 @@
 """The recognisers of sherpa-onnx: which kinds there are, the files of each, and one of each loaded.
 
-What sherpa-onnx meets in a wrong file or option ends the whole process. So all that can be read
-beforehand is: the metadata of the models, the tokens, the names and paths in the options.
+What sherpa-onnx meets in a wrong file or option ends the whole process. So what can be read is
+read beforehand: the metadata of the models, the tokens, the names and paths in the options. A
+model from elsewhere than the catalogue, or with options, is then tried in a process of its own.
 """
 
 from __future__ import annotations
 
 import inspect
+import json
+import re
+import subprocess
+import sys
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,7 +20,7 @@ from pathlib import Path
 from typing import Any
 from weakref import WeakValueDictionary
 
-from xtalk.downloads import locate
+from xtalk.downloads import locate, models_folder
 from xtalk.errors import ConfigError
 from xtalk.schema import nearest
 from xtalk_sherpa_onnx.catalogue import KINDS
@@ -237,13 +242,8 @@ def _preferred(names: list[str], int8: bool) -> list[str]:
 
 # --- options ------------------------------------------------------------------------------------
 
-# What sherpa-onnx exits for when it is wrong.
 _PATHS = ("hotwords_file", "bpe_vocab", "lm", "lodr_fst", "ctc_graph", "hr_lexicon", "hr_dict_dir")
 _PATH_LISTS = ("rule_fsts", "rule_fars", "hr_rule_fsts")
-_CHOICES = {
-    "decoding_method": ("greedy_search", "modified_beam_search"),
-    "modeling_unit": ("cjkchar", "bpe", "cjkchar+bpe"),
-}
 
 
 def _check_options(make: Any, kind: str, options: Mapping[str, Any], who: str) -> None:
@@ -256,7 +256,7 @@ def _check_options(make: Any, kind: str, options: Mapping[str, Any], who: str) -
                 f"{', '.join(free)}"
             )
         _check_type(name, value, takes[name].default, who)
-        _check_option(name, value, who)
+        _check_paths(name, value, who)
 
 
 def _check_type(name: str, value: Any, default: Any, who: str) -> None:
@@ -268,47 +268,41 @@ def _check_type(name: str, value: Any, default: Any, who: str) -> None:
         )
 
 
-def _check_option(name: str, value: Any, who: str) -> None:
-    if name in _CHOICES and value not in _CHOICES[name]:
-        raise ConfigError(
-            f"{who}: the option {name} is {value!r}, expected {' or '.join(_CHOICES[name])}"
-        )
+def _check_paths(name: str, value: Any, who: str) -> None:
     paths = [value] if name in _PATHS else value.split(",") if name in _PATH_LISTS else []
     for path in filter(None, paths):
         if not Path(path).exists():
             raise ConfigError(f"{who}: the option {name} names {path}, which does not exist")
 
 
-def _check_together(options: Mapping[str, Any], kind: str, who: str) -> None:
-    beam = options.get("decoding_method") == "modified_beam_search"
-    for name in ("hotwords_file", "lm"):
-        if options.get(name) and not beam:
-            raise ConfigError(f'{who}: {name} needs decoding_method = "modified_beam_search"')
-    if "bpe" in options.get("modeling_unit", "") and options.get("hotwords_file"):
-        _check_vocabulary(options.get("bpe_vocab", ""), who)
-    if options.get("lm") and FAMILIES[kind].online:
-        check_model(options["lm"], "online lm")
-
-
-def _check_vocabulary(path: str, who: str) -> None:
-    if not path:
-        raise ConfigError(f"{who}: hotwords of a bpe model need the option bpe_vocab")
-
-
 # --- loading ------------------------------------------------------------------------------------
+
+TAIL_S = 0.66  # what most encoders look ahead, and the rest of their last chunk
+# Paraformer's chunk is 0.6 s, of which the last 0.18 s wait for the next.
+TAILS_S = {"online_paraformer": 1.0}
+# Options that cannot end the process.
+HARMLESS = {"num_threads", "provider", "language", "use_itn"}
+TRIAL_S = 300.0  # to read and try the largest model from a slow disk
 
 
 class Recogniser:
-    """A loaded model. All sessions share it: each segment is a stream of its own."""
+    """A loaded model. All sessions share it: each segment is a stream of its own.
 
-    def __init__(self, kind: str, files: Mapping[str, Path], sherpa: Any) -> None:
+    `tail_s` is how much silence flushes what an online one holds back.
+    """
+
+    def __init__(
+        self, kind: str, files: Mapping[str, Path], sherpa: Any, *, tail_s: float = TAIL_S
+    ) -> None:
         self.kind = kind
         self.files = files
         self.online = FAMILIES[kind].online
         self.sherpa = sherpa
+        self.tail_s = tail_s
 
 
 _loaded: WeakValueDictionary[tuple[object, ...], Recogniser] = WeakValueDictionary()
+_tried: set[tuple[object, ...]] = set()
 _loading = threading.Lock()
 
 
@@ -319,15 +313,40 @@ def load(
 
     It is freed with the last that holds it. ConfigError when sherpa-onnx would not take it.
     """
-    key = (kind, *sorted(files.items()), *sorted((k, repr(v)) for k, v in options.items()))
+    key = (
+        kind,
+        *sorted((name, path, path.stat().st_mtime_ns) for name, path in files.items()),
+        *sorted((name, repr(value)) for name, value in options.items()),
+    )
     with _loading:
         recogniser = _loaded.get(key)
         if recogniser is None:
-            recogniser = _loaded[key] = _load(kind, files, options, who)
+            recogniser = _loaded[key] = _load(kind, files, options, key, who)
         return recogniser
 
 
-def _load(kind: str, files: Mapping[str, Path], options: Mapping[str, Any], who: str) -> Recogniser:
+def _load(
+    kind: str,
+    files: Mapping[str, Path],
+    options: Mapping[str, Any],
+    key: tuple[object, ...],
+    who: str,
+) -> Recogniser:
+    make = _constructor(kind, who)
+    _check_options(make, kind, options, who)
+    tail_s = _check_files(kind, files)
+    arguments = {**{name: str(path) for name, path in files.items()}, **options}
+    arguments |= FAMILIES[kind].fixed
+    if key not in _tried and not _is_known(files, options):
+        _try(kind, arguments, who)
+        _tried.add(key)
+    try:
+        return Recogniser(kind, files, make(**arguments), tail_s=tail_s)
+    except (RuntimeError, ValueError) as error:
+        raise ConfigError(f"{who}: sherpa-onnx does not load this {kind}: {error}") from error
+
+
+def _constructor(kind: str, who: str) -> Any:
     import sherpa_onnx
 
     family = FAMILIES[kind]
@@ -335,14 +354,47 @@ def _load(kind: str, files: Mapping[str, Path], options: Mapping[str, Any], who:
     make = getattr(owner, family.constructor, None)
     if make is None:
         raise ConfigError(f"{who}: this version of sherpa-onnx has no {kind}; update it")
-    _check_options(make, kind, options, who)
-    _check_together(options, kind, who)
-    for name, check in family.checks.items():
-        check_model(files[name], check)
+    return make
+
+
+def _check_files(kind: str, files: Mapping[str, Path]) -> float:
+    """Refuse what can be seen to be wrong; otherwise the tail that the models need, in seconds."""
+    metadata: dict[str, str] = {}
+    for name, check in FAMILIES[kind].checks.items():
+        metadata |= check_model(files[name], check)
     if "tokens" in files:
         check_tokens(files["tokens"])
-    paths = {name: str(path) for name, path in files.items()}
-    try:
-        return Recogniser(kind, files, make(**paths, **family.fixed, **options))
-    except (RuntimeError, ValueError, AssertionError) as error:
-        raise ConfigError(f"{who}: sherpa-onnx does not load this {kind}: {error}") from error
+    chunk = metadata.get("T") or metadata.get("window_size") or ""  # in frames of 10 ms
+    chunk_s = int(chunk) / 100 if chunk.isdecimal() else 0.0
+    return max(TAILS_S.get(kind, TAIL_S), chunk_s)
+
+
+def _is_known(files: Mapping[str, Path], options: Mapping[str, Any]) -> bool:
+    """Whether it is a model of the catalogue, with no option that matters."""
+    fetched = models_folder().absolute()
+    return set(options) <= HARMLESS and all(
+        fetched in path.absolute().parents for path in files.values()
+    )
+
+
+def _try(kind: str, arguments: Mapping[str, Any], who: str) -> None:
+    """Load it in another process first: sherpa-onnx ends its process over much that is wrong."""
+    family = FAMILIES[kind]
+    job = {
+        "online": family.online,
+        "constructor": family.constructor,
+        "arguments": dict(arguments),
+    }
+    done = subprocess.run(
+        [sys.executable, "-m", "xtalk_sherpa_onnx.trial"],
+        input=json.dumps(job),
+        capture_output=True,
+        text=True,
+        errors="replace",
+        timeout=TRIAL_S,
+        check=False,
+    )
+    if done.returncode:
+        lines = done.stderr.strip().splitlines() or ["it gives no reason"]
+        reason = re.sub(r"^\S+:\d+ ", "", lines[-1])
+        raise ConfigError(f"{who}: sherpa-onnx does not load this {kind}: {reason}")

@@ -36,10 +36,10 @@ class Segment(Protocol):
         """The final text, with this audio as the last."""
 
 
-def begin(recogniser: Recogniser, tail_s: float) -> Segment:
-    """A new segment. `tail_s` seconds of silence flush what a model holds back."""
+def begin(recogniser: Recogniser, tail_s: float | None = None) -> Segment:
+    """A new segment. `tail_s` replaces the silence that the recogniser says it needs at the end."""
     if recogniser.online:
-        return OnlineSegment(recogniser.sherpa, tail_s)
+        return OnlineSegment(recogniser.sherpa, recogniser.tail_s if tail_s is None else tail_s)
     return OfflineSegment(recogniser.sherpa)
 
 

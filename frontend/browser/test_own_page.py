@@ -1,7 +1,9 @@
-"""Pages of others: the example of thirty lines, and the library in a plain script tag."""
+"""Pages of others: the example of thirty lines, a plain script tag, and the detector's models."""
 
 from __future__ import annotations
 
+import os
+import shutil
 import threading
 from collections.abc import Iterator
 from functools import partial
@@ -36,7 +38,27 @@ conversation.subscribe(({ connection }) => { document.body.dataset.connection = 
 """
 
 
+DETECTING = """<!doctype html>
+<html lang="en">
+<title>Silero in the browser</title>
+<button type="button">Start</button>
+<script type="module">
+import { createConversation } from "http://localhost:7635/xtalk/index.js";
+const vadAssets = new URL("./vad/", location.href).href;
+window.seen = [];
+window.conversation = createConversation("ws://localhost:7635/ws", { vadAssets });
+conversation.subscribe(({ detector, userSpeech, playback }) => {
+  const now = `${detector} ${userSpeech} ${playback}`;
+  if (seen.at(-1) !== now) seen.push(now);
+});
+document.querySelector("button").onclick = () => conversation.toggleStreaming();
+</script>
+"""
+
+
 class _Quiet(SimpleHTTPRequestHandler):
+    extensions_map = SimpleHTTPRequestHandler.extensions_map | {".mjs": "text/javascript"}
+
     def log_message(self, format: str, *args: object) -> None:
         pass
 
@@ -62,9 +84,14 @@ def page(playwright: Playwright, chromium: str, folder: Path, origin: str) -> It
     """A browser tab whose user asks for the time; the two pages name the server that runs."""
     config = folder / "xtalk.toml"
     config.write_text(CONFIG.format(origin=origin), "utf-8")
-    microphone = spoken(folder / "microphone.wav", 2.0, "what-time-is-it", 20.0)
+    microphone = spoken(folder / "microphone.wav", 6.0, "what-time-is-it", 20.0)
     with serving(config=config) as url, launched(playwright, chromium, microphone) as browser:
-        for name, text in (("index.html", EXAMPLE.read_text("utf-8")), ("plain.html", PLAIN)):
+        pages = {
+            "index.html": EXAMPLE.read_text("utf-8"),
+            "plain.html": PLAIN,
+            "detecting.html": DETECTING,
+        }
+        for name, text in pages.items():
             (folder / name).write_text(text.replace("localhost:7635", urlsplit(url).netloc))
         page = browser.new_page()
         page.set_default_timeout(20_000)
@@ -93,3 +120,26 @@ def test_the_example_is_thirty_lines() -> None:
 def test_the_library_works_from_a_plain_script_tag(page: Page, origin: str) -> None:
     page.goto(f"{origin}/plain.html")
     page.locator("body[data-connection=open]").wait_for(state="attached")
+
+
+@pytest.fixture
+def assets(folder: Path) -> None:
+    """The detector's files, beside the pages."""
+    source = os.environ.get("XTALK_VAD_ASSETS")
+    if source is None:
+        pytest.skip("XTALK_VAD_ASSETS names no folder; `python tools/frontend.py vad` makes one")
+    shutil.copytree(source, folder / "vad", dirs_exist_ok=True)
+
+
+@pytest.mark.usefixtures("assets")
+def test_silero_in_the_browser_marks_the_turn_and_measures_it(page: Page, origin: str) -> None:
+    page.goto(f"{origin}/detecting.html")
+    page.get_by_role("button").click()
+    page.wait_for_function("conversation.state.traces.some(({ total }) => total !== null)")
+    (trace,) = page.evaluate("conversation.state.traces")
+    assert trace["source"] == "measured"
+    assert 150 < trace["stages"]["silence"] < 400  # the end mark comes after 200 ms
+    assert trace["total"] < 1000
+    seen = page.evaluate("seen")
+    assert "silero candidate idle" in seen
+    assert "silero confirmed idle" in seen

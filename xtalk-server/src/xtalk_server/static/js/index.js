@@ -123,30 +123,34 @@ var i = class extends Error {
 };
 function a(e, t) {
 	return {
-		openOutput: (n) => o(e, n, t),
-		openMicrophone: (e, n) => c(e, n, t),
-		devices: f
+		openOutput: (n) => s(e, n, t),
+		openMicrophone: (e, n) => l(e, n, t),
+		devices: p
 	};
 }
-async function o(e, t, n) {
+function o() {
+	if (!globalThis.isSecureContext) throw new i("insecure", "The browser gives no microphone to a page that came over plain HTTP from another machine.");
+}
+async function s(e, t, n) {
+	o();
 	let r = new AudioContext({
 		sampleRate: 48e3,
 		latencyHint: "interactive"
 	});
 	try {
-		await d(r, n);
+		await f(r, n);
 		let i = new AudioWorkletNode(r, "xtalk-player", {
 			numberOfInputs: 0,
 			outputChannelCount: [1]
 		}), a = new GainNode(r);
 		i.connect(a).connect(r.destination);
-		let o = new s(r, i, a, e);
+		let o = new c(r, i, a, e);
 		return t && await o.setDevice(t).catch(() => {}), o.wake(), o;
 	} catch (e) {
 		throw r.close(), new i("audio-failed", "The loudspeaker could not be opened.", e);
 	}
 }
-var s = class {
+var c = class {
 	onevent = () => {};
 	#e;
 	#t;
@@ -180,35 +184,35 @@ var s = class {
 		this.send({ type: "end" }), this.#t.port.onmessage = null, this.#t.disconnect(), this.#e.close();
 	}
 };
-async function c(e, t, n) {
-	let r = await l(e), a = new AudioContext({ latencyHint: "interactive" }), o = r.getAudioTracks()[0], s = () => {
+async function l(e, t, n) {
+	o();
+	let r = await u(e), a = new AudioContext({ latencyHint: "interactive" }), s = r.getAudioTracks()[0], c = () => {
 		for (let e of r.getTracks()) e.stop();
 		a.close();
 	};
 	try {
-		await d(a, n);
+		await f(a, n);
 		let e = new MediaStreamAudioSourceNode(a, { mediaStream: r }), i = new AudioWorkletNode(a, "xtalk-capture", {
 			numberOfOutputs: 0,
 			channelCount: 1,
 			channelCountMode: "explicit"
 		});
-		i.port.onmessage = ({ data: e }) => t.samples(e, a.sampleRate), e.connect(i), o && (o.onended = () => t.ended());
-		let c = () => {
+		i.port.onmessage = ({ data: e }) => t.samples(e, a.sampleRate), e.connect(i), s && (s.onended = () => t.ended());
+		let o = () => {
 			a.state !== "closed" && a.resume().catch(() => {});
 		};
-		return c(), {
-			deviceId: o?.getSettings().deviceId ?? "",
-			wake: c,
+		return o(), {
+			deviceId: s?.getSettings().deviceId ?? "",
+			wake: o,
 			close() {
-				o && (o.onended = null), i.port.onmessage = null, i.port.postMessage("end"), e.disconnect(), s();
+				s && (s.onended = null), i.port.onmessage = null, i.port.postMessage("end"), e.disconnect(), c();
 			}
 		};
 	} catch (e) {
-		throw s(), new i("microphone-failed", "The microphone could not be opened.", e);
+		throw c(), new i("microphone-failed", "The microphone could not be opened.", e);
 	}
 }
-async function l(e) {
-	if (!navigator.mediaDevices) throw new i("insecure", "The browser gives no microphone to a page that came over plain HTTP from another machine.");
+async function u(e) {
 	try {
 		return await navigator.mediaDevices.getUserMedia({ audio: {
 			channelCount: 1,
@@ -218,14 +222,14 @@ async function l(e) {
 			...e && { deviceId: { ideal: e } }
 		} });
 	} catch (e) {
-		throw u(e);
+		throw d(e);
 	}
 }
-function u(e) {
+function d(e) {
 	let t = e instanceof DOMException ? e.name : "";
 	return t === "NotAllowedError" || t === "SecurityError" ? new i("microphone-denied", "The browser was not allowed to use the microphone.", e) : t === "NotFoundError" || t === "OverconstrainedError" ? new i("microphone-missing", "There is no microphone.", e) : new i("microphone-failed", "The microphone could not be opened.", e);
 }
-async function d(e, t) {
+async function f(e, t) {
 	if (t) return e.audioWorklet.addModule(t);
 	let n = URL.createObjectURL(new Blob([r()], { type: "text/javascript" }));
 	try {
@@ -234,7 +238,7 @@ async function d(e, t) {
 		URL.revokeObjectURL(n);
 	}
 }
-async function f() {
+async function p() {
 	return (await navigator.mediaDevices?.enumerateDevices() ?? []).filter(({ kind: e, deviceId: t }) => e !== "videoinput" && t !== "").map(({ deviceId: e, label: t, kind: n }) => ({
 		id: e,
 		label: t,
@@ -242,14 +246,14 @@ async function f() {
 	}));
 }
 // src/clock.ts
-var p = {
+var m = {
 	now: () => performance.now(),
 	wall: () => Date.now(),
 	after(e, t) {
 		let n = setTimeout(t, e);
 		return () => clearTimeout(n);
 	}
-}, m = 16, h = 512, g = 8.6, _ = class {
+}, h = 16, g = 512, _ = 8.6, v = class {
 	#e;
 	#t;
 	#n;
@@ -259,7 +263,7 @@ var p = {
 	#o = 0;
 	#s = 0;
 	constructor(e, t) {
-		this.#e = e, this.#t = t, this.#n = Math.min(1, t / e) * (e === t ? 1 : .95), this.#r = Math.ceil(m / this.#n), this.#i = new Float32Array(this.#r), this.#a = -this.#r;
+		this.#e = e, this.#t = t, this.#n = Math.min(1, t / e) * (e === t ? 1 : .95), this.#r = Math.ceil(h / this.#n), this.#i = new Float32Array(this.#r), this.#a = -this.#r;
 	}
 	push(e) {
 		return this.#e === this.#t ? Float32Array.from(e) : (this.#c(e), this.#o += e.length, this.#l(Math.floor((this.#o - this.#r) * this.#t / this.#e)));
@@ -289,27 +293,27 @@ var p = {
 	}
 };
 function ee(e) {
-	let t = e * h, n = Math.floor(t);
-	if (n >= v.length - 1) return 0;
-	let r = v[n];
-	return r + (t - n) * (v[n + 1] - r);
+	let t = e * g, n = Math.floor(t);
+	if (n >= y.length - 1) return 0;
+	let r = y[n];
+	return r + (t - n) * (y[n + 1] - r);
 }
-var v = Float64Array.from({ length: 8193 }, (e, t) => {
-	let n = t / h, r = n === 0 ? 1 : Math.sin(Math.PI * n) / (Math.PI * n), i = n / m;
-	return r * y(g * Math.sqrt(1 - i * i)) / y(g);
+var y = Float64Array.from({ length: 8193 }, (e, t) => {
+	let n = t / g, r = n === 0 ? 1 : Math.sin(Math.PI * n) / (Math.PI * n), i = n / h;
+	return r * b(_ * Math.sqrt(1 - i * i)) / b(_);
 });
-function y(e) {
+function b(e) {
 	let t = 1;
 	for (let n = 1, r = 1; r > 1e-12 * t; n++) r *= (e / (2 * n)) ** 2, t += r;
 	return t;
 }
-var b = 512e3 / e, te = class {
+var x = 512e3 / e, te = class {
 	#e = null;
 	#t = 0;
 	#n = /* @__PURE__ */ new Float32Array(512);
 	#r = 0;
 	push(t, n) {
-		n !== this.#t && (this.#t = n, this.#e = new _(n, e));
+		n !== this.#t && (this.#t = n, this.#e = new v(n, e));
 		let r = [], i = this.#e?.push(t) ?? t;
 		for (; i.length;) {
 			let e = i.subarray(0, 512 - this.#r);
@@ -326,32 +330,32 @@ var b = 512e3 / e, te = class {
 	}
 };
 // src/runtime.ts
-async function x(e) {
-	let t = await S("ort", `${e}ort.wasm.min.js`);
+async function S(e) {
+	let t = await C("ort", `${e}ort.wasm.min.js`);
 	return t.env.wasm.wasmPaths = e, t.env.wasm.numThreads = 1, t;
 }
 async function ne(e) {
-	return await x(e), S("vad", `${e}bundle.min.js`);
+	return await S(e), C("vad", `${e}bundle.min.js`);
 }
-async function S(e, t) {
+async function C(e, t) {
 	let n = () => globalThis[e];
-	n() || await C(t);
+	n() || await w(t);
 	let r = n();
 	if (!r) throw Error(`${t} should define "${e}", and did not`);
 	return r;
 }
-function C(e) {
+function w(e) {
 	return new Promise((t, n) => {
 		let r = document.createElement("script");
 		r.src = e, r.onload = () => t(), r.onerror = () => n(/* @__PURE__ */ Error(`${e} could not be loaded`)), document.head.append(r);
 	});
 }
 // src/denoise.ts
-async function w(e, t) {
-	let n = await x(e);
-	return new T(n, await n.InferenceSession.create(t));
+async function T(e, t) {
+	let n = await S(e);
+	return new E(n, await n.InferenceSession.create(t));
 }
-var T = class {
+var E = class {
 	#e;
 	#t;
 	#n = {};
@@ -382,7 +386,7 @@ var T = class {
 	}
 };
 // src/pcm.ts
-function E(e) {
+function D(e) {
 	let t = /* @__PURE__ */ new DataView(/* @__PURE__ */ new ArrayBuffer(2 * e.length));
 	return e.forEach((e, n) => {
 		let r = Math.max(-1, Math.min(1, e));
@@ -403,7 +407,7 @@ var re = class {
 		this.#e = null;
 	}
 };
-function D(e) {
+function O(e) {
 	return e.length === 0 ? 0 : Math.sqrt(e.reduce((e, t) => e + t * t, 0) / e.length);
 }
 // src/state.ts
@@ -416,7 +420,7 @@ var ie = [
 	"firstAudio",
 	"network",
 	"playout"
-], O = {
+], k = {
 	queued: !1,
 	queuePosition: null,
 	latency: {
@@ -465,7 +469,7 @@ var ie = [
 		volume: 1
 	}
 };
-function k(e, t) {
+function A(e, t) {
 	return [...e.slice(-99), t];
 }
 function ae(e, t) {
@@ -626,7 +630,7 @@ function ce(e, t) {
 	return n;
 }
 // src/waterfall.ts
-var A = class {
+var j = class {
 	#e = null;
 	#t = null;
 	#n = null;
@@ -669,7 +673,7 @@ var A = class {
 	#i(e, t, n) {
 		let { speechEnded: r, marked: i, arrived: a, audible: o, report: s } = t;
 		if (!s) return null;
-		let c = oe(s), l = c.silence === null ? j(i, r) : null, u = s.e2e_latency_ms + (l ?? 0), d = (j(a, r) ?? -1) - u, f = d >= 0 ? d : this.#n, p = j(o, a), m = p === null ? null : u + (f ?? 0) + p;
+		let c = oe(s), l = c.silence === null ? M(i, r) : null, u = s.e2e_latency_ms + (l ?? 0), d = (M(a, r) ?? -1) - u, f = d >= 0 ? d : this.#n, p = M(o, a), m = p === null ? null : u + (f ?? 0) + p;
 		return {
 			turnId: e,
 			stages: {
@@ -684,13 +688,13 @@ var A = class {
 		};
 	}
 };
-function j(e, t) {
+function M(e, t) {
 	return e === null || t === null ? null : e - t;
 }
 // src/session.ts
-var M = class {
+var N = class {
 	playback = null;
-	waterfall = new A();
+	waterfall = new j();
 	transcript;
 	#e;
 	#t;
@@ -734,13 +738,13 @@ var M = class {
 			message: t,
 			at: this.#t.wall()
 		};
-		this.#e.set({ problems: k(this.#e.value.problems, n) });
+		this.#e.set({ problems: A(this.#e.value.problems, n) });
 	}
 	clear() {
 		this.transcript.clear(), this.#S();
 	}
 	changed(e) {
-		this.#e.set({ playback: e }), e === "playing" && this.#e.value.userSpeech !== "confirmed" && this.turn("speaking");
+		this.#e.set({ playback: e }), e === "playing" && this.turn("speaking");
 	}
 	began(e, t) {
 		let n = this.#i.get(e)?.turnId;
@@ -749,7 +753,7 @@ var M = class {
 	played(e, t) {
 		let n = this.#i.get(e);
 		if (!n) return;
-		this.#i.delete(e);
+		for (let t of this.#i.keys()) t <= e && this.#i.delete(t);
 		let r = this.#x(t);
 		this.#n.send({
 			action: "tts_chunk_played",
@@ -835,7 +839,7 @@ var M = class {
 				...e,
 				at: this.#t.wall()
 			};
-			this.#e.set({ decisions: k(this.#e.value.decisions, t) });
+			this.#e.set({ decisions: A(this.#e.value.decisions, t) });
 		},
 		error: ({ data: e }) => {
 			this.transcript.info(`Error: ${e}`, "error"), this.problem("server", e);
@@ -869,7 +873,7 @@ var M = class {
 		this.turn(e ? "speaking" : this.#l ? "processing" : "idle");
 	}
 	#_({ name: e, args: t }) {
-		let n = `Tool call -> ${[e, Object.entries(t).map(([e, t]) => `${e}=${N(t)}`).join(", ")].join(" ").trim()}`;
+		let n = `Tool call -> ${[e, Object.entries(t).map(([e, t]) => `${e}=${P(t)}`).join(", ")].join(" ").trim()}`;
 		this.transcript.info(n, "tool", {
 			name: e,
 			args: t
@@ -880,10 +884,10 @@ var M = class {
 			args: t,
 			at: this.#t.wall()
 		};
-		this.#e.set({ tools: k(this.#e.value.tools, r) });
+		this.#e.set({ tools: A(this.#e.value.tools, r) });
 	}
 	#v(e, t) {
-		return !t || e.at(-1)?.text === t ? e : k(e, {
+		return !t || e.at(-1)?.text === t ? e : A(e, {
 			text: t,
 			at: this.#t.wall()
 		});
@@ -901,7 +905,7 @@ var M = class {
 	#b(e) {
 		if (!e) return;
 		let { traces: t } = this.#e.value, n = e.turnId === this.#u ? t.slice(0, -1) : t;
-		this.#u = e.turnId, this.#e.set({ traces: k(n, e) });
+		this.#u = e.turnId, this.#e.set({ traces: A(n, e) });
 	}
 	#x(e) {
 		return Math.round(this.#t.wall() + e - this.#t.now());
@@ -910,20 +914,20 @@ var M = class {
 		this.#e.set({ messages: this.transcript.messages });
 	}
 };
-function N(e) {
+function P(e) {
 	return typeof e == "string" ? e : JSON.stringify(e);
 }
-var P = {
+var F = {
 	above: 9,
 	floor: -55,
 	candidateFrames: 1,
 	startFrames: 4
-}, F = {
+}, I = {
 	above: 14,
 	floor: -42,
 	candidateFrames: 2,
 	startFrames: 8
-}, I = .3, L = .06, R = -70, z = class {
+}, L = .3, R = .06, z = -70, B = class {
 	kind = "energy";
 	#e = null;
 	#t = 0;
@@ -931,7 +935,7 @@ var P = {
 	#r = !1;
 	#i = !1;
 	async accept(e, t) {
-		let n = Math.max(R, 20 * Math.log10(D(e))), r = t ? F : P, i = n > Math.max(r.floor, this.#a(n) + r.above);
+		let n = Math.max(z, 20 * Math.log10(O(e))), r = t ? I : F, i = n > Math.max(r.floor, this.#a(n) + r.above);
 		return {
 			events: this.#o(i, r),
 			voiced: i
@@ -942,11 +946,11 @@ var P = {
 	}
 	close() {}
 	#a(e) {
-		let t = this.#e ?? e, n = t + I * (e - t);
-		return this.#e = e < t ? n : Math.min(e, t + L), t;
+		let t = this.#e ?? e, n = t + L * (e - t);
+		return this.#e = e < t ? n : Math.min(e, t + R), t;
 	}
 	#o(e, t) {
-		if (this.#n = e ? 0 : this.#n + 1, e ? this.#t += 1 : this.#r || (this.#t = 0), this.#n * b >= 200 && this.#r) return this.#s();
+		if (this.#n = e ? 0 : this.#n + 1, e ? this.#t += 1 : this.#r || (this.#t = 0), this.#n * x >= 200 && this.#r) return this.#s();
 		let n = [];
 		return !this.#r && this.#t >= t.candidateFrames && n.push("candidate"), this.#r ||= n.length > 0, this.#r && !this.#i && this.#t >= t.startFrames && (this.#i = !0, n.push("start")), n;
 	}
@@ -954,46 +958,46 @@ var P = {
 		let e = this.#i ? "end" : "misfire";
 		return this.reset(), [e];
 	}
-}, B = "silero_vad_v5.onnx", V = 64, H = [
+}, V = "silero_vad_v5.onnx", H = 64, U = [
 	2,
 	1,
 	128
-], U = {
+], W = {
 	positiveSpeechThreshold: .5,
 	negativeSpeechThreshold: .35,
 	redemptionMs: 200,
 	preSpeechPadMs: 0,
-	minSpeechMs: 3 * b,
+	minSpeechMs: 3 * x,
 	submitUserSpeechOnPause: !1
-}, W = {
-	...U,
+}, G = {
+	...W,
 	positiveSpeechThreshold: .8,
 	negativeSpeechThreshold: .5,
-	minSpeechMs: 7 * b
-}, G = {
+	minSpeechMs: 7 * x
+}, le = {
 	SPEECH_START: "candidate",
 	SPEECH_REAL_START: "start",
 	SPEECH_END: "end",
 	VAD_MISFIRE: "misfire"
 }, K = /* @__PURE__ */ new Float32Array();
-async function le(e) {
-	let t = await x(e), n = await ne(e);
-	return new de(new ue(t, await t.InferenceSession.create(`${e}${B}`)), n);
+async function ue(e) {
+	let t = await S(e), n = await ne(e);
+	return new fe(new de(t, await t.InferenceSession.create(`${e}${V}`)), n);
 }
-var ue = class {
+var de = class {
 	#e;
 	#t;
-	#n = new Float32Array(V + 512);
+	#n = new Float32Array(H + 512);
 	#r = /* @__PURE__ */ new Float32Array(256);
 	constructor(e, t) {
 		this.#e = e, this.#t = t;
 	}
 	async probability(t) {
 		let { Tensor: n } = this.#e;
-		this.#n.copyWithin(0, 512), this.#n.set(t, V);
+		this.#n.copyWithin(0, 512), this.#n.set(t, H);
 		let { output: r, stateN: i } = await this.#t.run({
 			input: new n("float32", this.#n, [1, this.#n.length]),
-			state: new n("float32", this.#r, H),
+			state: new n("float32", this.#r, U),
 			sr: new n("int64", BigInt64Array.of(BigInt(e)), [])
 		});
 		return this.#r = i?.data, (r?.data)[0];
@@ -1004,7 +1008,7 @@ var ue = class {
 	close() {
 		this.#t.release();
 	}
-}, de = class {
+}, fe = class {
 	kind = "silero";
 	#e;
 	#t;
@@ -1013,17 +1017,17 @@ var ue = class {
 	#i = !1;
 	#a = !1;
 	constructor(e, t) {
-		this.#e = e, this.#t = new t.FrameProcessor(() => this.#o(), () => e.reset(), U, b), this.#t.resume();
+		this.#e = e, this.#t = new t.FrameProcessor(() => this.#o(), () => e.reset(), W, x), this.#t.resume();
 	}
 	async accept(e, t) {
 		this.#s(t), this.#n = e;
 		let n = [];
 		return await this.#t.process(K, ({ msg: e }) => {
-			let t = G[e];
+			let t = le[e];
 			t && n.push(this.#c(t));
 		}), {
 			events: n,
-			voiced: this.#r >= U.positiveSpeechThreshold
+			voiced: this.#r >= W.positiveSpeechThreshold
 		};
 	}
 	reset() {
@@ -1039,80 +1043,89 @@ var ue = class {
 		};
 	}
 	#s(e) {
-		e === this.#a || this.#t.speaking || (this.#a = e, this.#t.setOptions(e ? W : U));
+		e === this.#a || this.#t.speaking || (this.#a = e, this.#t.setOptions(e ? G : W));
 	}
 	#c(e) {
 		let t = e === "end" && !this.#i ? "misfire" : e;
 		return this.#i = e === "start" || e !== "candidate" && this.#i, t;
 	}
-}, fe = 3, pe = 30, me = class {
+}, pe = 3, me = 30, he = class {
 	#e;
 	#t;
 	#n;
 	#r = new te();
-	#i;
-	#a;
-	#o = Promise.resolve();
-	#s = 0;
-	#c = 0;
-	#l = !1;
-	#u = [];
-	constructor(e, t, n, r, i) {
-		this.#i = e, this.#a = t, this.#e = n, this.#t = r, this.#n = i;
+	#i = null;
+	#a = null;
+	#o;
+	#s = !1;
+	#c = Promise.resolve();
+	#l = 0;
+	#u = 0;
+	#d = !1;
+	#f = [];
+	constructor(e, t, n, r) {
+		this.#o = e, this.#e = t, this.#t = n, this.#n = r;
 	}
 	push(e, t) {
-		for (let n of this.#r.push(e, t)) this.#l || this.#d(n);
+		for (let n of this.#r.push(e, t)) this.#d || this.#p(n);
+	}
+	use(e) {
+		this.#o = e;
 	}
 	mute(e) {
-		this.#l = e, this.reset(), this.#n.level(0);
+		this.#d = e, this.reset(), this.#n.level(0);
 	}
 	reset() {
-		this.#c += 1, this.#r.reset(), this.#u = [], this.#f(async () => {
-			this.#i?.reset(), this.#a?.reset();
-		});
+		this.#u += 1, this.#r.reset(), this.#f = [], this.#m(async () => this.#g());
 	}
 	settled() {
-		return this.#o;
-	}
-	#d(e) {
-		if (this.#n.frame(e), this.#p(e), !this.#i || this.#s >= pe) return;
-		let t = this.#c, n = this.#e.now();
-		this.#s += 1, this.#f(async () => {
-			--this.#s, t === this.#c && await this.#m(e, n, t);
-		});
-	}
-	#f(e) {
-		this.#o = this.#o.then(e);
+		return this.#c;
 	}
 	#p(e) {
-		this.#u.push(D(e)), this.#u.length < fe || (this.#n.level(Math.max(...this.#u)), this.#u = []);
+		if (this.#n.frame(e), this.#h(e), this.#l >= me) return;
+		let t = this.#u, n = this.#e.now();
+		this.#l += 1, this.#m(async () => {
+			--this.#l, t === this.#u && await this.#v(e, n, t);
+		});
 	}
-	async #m(e, t, n) {
-		let r = await this.#h(e), { events: i, voiced: a } = await this.#g(r);
-		if (n === this.#c) {
+	#m(e) {
+		this.#c = this.#c.then(e);
+	}
+	#h(e) {
+		this.#f.push(O(e)), this.#f.length < pe || (this.#n.level(Math.max(...this.#f)), this.#f = []);
+	}
+	#g() {
+		this.#s = !1, this.#i?.reset(), this.#a?.reset();
+	}
+	#_() {
+		!this.#o || this.#s || ({detector: this.#i, denoiser: this.#a} = this.#o, this.#o = null, this.#g());
+	}
+	async #v(e, t, n) {
+		if (this.#_(), !this.#i) return;
+		let r = await this.#y(e), { events: i, voiced: a } = await this.#b(r, this.#i);
+		if (n === this.#u) {
 			a && this.#n.voiced(t);
-			for (let e of i) this.#n.detected(e);
+			for (let e of i) this.#s = e === "candidate" || e === "start", this.#n.detected(e);
 		}
 	}
-	async #h(e) {
+	async #y(e) {
 		try {
 			return await this.#a?.denoise(e) ?? e;
 		} catch (t) {
 			return this.#a = null, this.#n.failed("denoiser", t), e;
 		}
 	}
-	async #g(e) {
-		let t = this.#i ?? new z();
+	async #b(e, t) {
 		try {
 			return await t.accept(e, this.#t());
 		} catch (e) {
-			return this.#i = new z(), this.#n.failed("detector", e), {
+			return this.#i = new B(), this.#n.failed("detector", e), {
 				events: ["misfire"],
 				voiced: !1
 			};
 		}
 	}
-}, he = .2, ge = .02, _e = .1, q = -1, ve = class {
+}, ge = .2, _e = .02, ve = .1, q = -1, ye = class {
 	#e;
 	#t;
 	#n;
@@ -1133,7 +1146,7 @@ var ue = class {
 		this.#o += 1, this.#s = 0, this.#c = !1, this.#l = null, this.#a = null;
 	}
 	play(e, t, n) {
-		n !== this.#e.rate && (this.#a ??= new _(n, this.#e.rate), t = this.#a.push(t)), this.#p(e, t);
+		n !== this.#e.rate && (this.#a ??= new v(n, this.#e.rate), t = this.#a.push(t)), this.#p(e, t);
 	}
 	end() {
 		let e = this.#a?.flush();
@@ -1157,15 +1170,15 @@ var ue = class {
 	duck() {
 		this.#d || (this.#d = !0, this.#e.send({
 			type: "gain",
-			value: he,
-			seconds: ge
+			value: ge,
+			seconds: _e
 		}), this.#y());
 	}
 	unduck() {
 		this.#d && (this.#d = !1, this.#e.send({
 			type: "gain",
 			value: 1,
-			seconds: _e
+			seconds: ve
 		}), this.#y());
 	}
 	abandon() {
@@ -1220,54 +1233,53 @@ var ue = class {
 		let e = this.#s > 0 || this.#l !== null && !this.#u, t = this.#d ? "ducked" : "playing", n = this.#u ? "paused" : e ? t : "idle";
 		n !== this.#f && (this.#f = n, this.#n.changed(n));
 	}
-}, ye = class e {
+}, be = class e {
 	playback;
 	ear;
 	#e;
 	#t;
 	#n = null;
-	#r = !1;
+	#r = 0;
+	#i = !1;
 	constructor(e, t, n, r) {
 		this.#e = e, this.playback = t, this.ear = n, this.#t = r;
 	}
 	static async open(t, n, r, i, a, o) {
 		let s = await t.openOutput(i.outputDevice);
 		s.setVolume(i.volume);
-		let c = new ve(s, n, o);
+		let c = new ye(s, n, o);
 		try {
-			let { detector: o, denoiser: s } = await r, l = new me(o, s, n, () => c.active, a);
-			l.reset();
-			let u = new e(t, c, l, a);
-			return await u.listen(i.inputDevice), u;
+			let o = new he(r, n, () => c.active, a), s = new e(t, c, o, a);
+			return await s.listen(i.inputDevice), s;
 		} catch (e) {
 			throw c.close(), e;
 		}
 	}
 	async listen(e) {
-		let t = await this.#e.openMicrophone(e, {
-			samples: (e, n) => {
-				this.#n === t && this.ear.push(e, n);
+		let t = ++this.#r, n = await this.#e.openMicrophone(e, {
+			samples: (e, t) => {
+				this.#n === n && this.ear.push(e, t);
 			},
-			ended: () => void this.#i()
+			ended: () => void this.#a()
 		});
-		if (this.#r) return t.close();
-		this.#n?.close(), this.#n = t, this.ear.reset();
+		if (this.#i || t !== this.#r) return n.close();
+		this.#n?.close(), this.#n = n, this.ear.reset();
 	}
 	wake() {
 		this.playback.wake(), this.#n?.wake();
 	}
 	close() {
-		this.#r = !0, this.#n?.close(), this.#n = null, this.ear.reset(), this.playback.close();
+		this.#i = !0, this.#n?.close(), this.#n = null, this.ear.reset(), this.playback.close();
 	}
-	async #i() {
+	async #a() {
 		try {
 			await this.listen("");
 		} catch (e) {
 			if (!(e instanceof i)) throw e;
-			this.#r || this.#t.silenced(e);
+			this.#i || this.#t.silenced(e);
 		}
 	}
-}, be = class {
+}, xe = class {
 	#e;
 	#t = !0;
 	#n = /* @__PURE__ */ new Set();
@@ -1308,7 +1320,7 @@ var Y = [
 	1e3,
 	2e3,
 	15e3
-], xe = 1e4, Se = 2, Ce = 15e3, X = [
+], Se = 1e4, Ce = 2, we = 15e3, X = [
 	250,
 	500,
 	1e3,
@@ -1316,7 +1328,7 @@ var Y = [
 	4e3,
 	8e3,
 	15e3
-], we = 256e3, Z = 1, Te = 1e3, Ee = 1008, De = class {
+], Te = 256e3, Z = 1, Ee = 1e3, De = 1008, Oe = class {
 	#e;
 	#t;
 	#n;
@@ -1336,7 +1348,7 @@ var Y = [
 	open() {
 		this.#_(), this.#s = !1, this.#v("connecting");
 		let e = this.#e();
-		this.#i = e, e.binaryType = "arraybuffer", e.onopen = () => this.#p(), e.onmessage = ({ data: e }) => this.#m(e), e.onclose = (e) => this.#h(e), this.#f = this.#t.after(Ce, () => this.#g());
+		this.#i = e, e.binaryType = "arraybuffer", e.onopen = () => this.#p(), e.onmessage = ({ data: e }) => this.#m(e), e.onclose = (e) => this.#h(e), this.#f = this.#t.after(we, () => this.#g());
 	}
 	hurry() {
 		this.#a === "waiting" && this.open();
@@ -1352,19 +1364,19 @@ var Y = [
 	}
 	sendAudio(e) {
 		let t = this.#i;
-		return t?.readyState !== Z || t.bufferedAmount > we ? !1 : (t.send(e), !0);
+		return t?.readyState !== Z || t.bufferedAmount > Te ? !1 : (t.send(e), !0);
 	}
 	#p() {
 		this.#f(), this.#c = 0, this.#l = 0, this.#u = [], this.#v("open"), this.#y();
 	}
 	#m(e) {
 		if (this.#l = 0, e instanceof ArrayBuffer) return this.#n.audio(e);
-		let t = Oe(e);
+		let t = ke(e);
 		t?.action === "pong" ? this.#S(t) : t && this.#n.message(t);
 	}
 	#h({ code: e, reason: t }) {
-		let n = e === Ee && !this.#s;
-		if (e !== Te && !n) return this.#g();
+		let n = e === De && !this.#s;
+		if (e !== Ee && !n) return this.#g();
 		this.#_(), this.#v("closed", null, t);
 	}
 	#g() {
@@ -1388,15 +1400,15 @@ var Y = [
 		this.#c += 1, this.send({
 			action: "ping",
 			timestamp: this.#t.wall()
-		}), this.#f(), this.#f = this.#t.after(xe, () => this.#x()), this.#y();
+		}), this.#f(), this.#f = this.#t.after(Se, () => this.#x()), this.#y();
 	}
 	#x() {
-		this.#l += 1, this.#l >= Se && this.#g();
+		this.#l += 1, this.#l >= Ce && this.#g();
 	}
 	#S({ client_timestamp: e, server_recv_timestamp: t }) {
 		this.#f();
 		let n = this.#t.wall();
-		this.#u = [...this.#u.slice(-4), t - (e + n) / 2], this.#n.clock(Q(this.#u), n - e), this.send({
+		this.#u = [...this.#u.slice(-4), t - (e + n) / 2], this.#n.clock(Ae(this.#u), n - e), this.send({
 			action: "clock_sync",
 			client_send_ts: e / 1e3,
 			server_recv_ts: t / 1e3,
@@ -1404,7 +1416,7 @@ var Y = [
 		});
 	}
 };
-function Oe(e) {
+function ke(e) {
 	if (typeof e != "string") return null;
 	try {
 		let t = JSON.parse(e);
@@ -1414,30 +1426,30 @@ function Oe(e) {
 		throw e;
 	}
 }
-function Q(e) {
+function Ae(e) {
 	let t = [...e].sort((e, t) => e - t);
 	return t[t.length >> 1];
 }
 // src/conversation.ts
-function ke(e, t, n) {
+function je(e, t, n) {
 	let r = t ?? {}, i = new URL(e ?? "ws", globalThis.location?.href);
-	return i.protocol = i.protocol.replace(/^http/, "ws"), new Ne(i, r, n ?? Ae(r.workletUrl));
+	return i.protocol = i.protocol.replace(/^http/, "ws"), new Pe(i, r, n ?? Q(r.workletUrl));
 }
-function Ae(e) {
+function Q(e) {
 	return {
-		clock: p,
-		audio: a(p, e),
+		clock: m,
+		audio: a(m, e),
 		connect: (e) => new WebSocket(e),
 		post: (e, t) => fetch(e, {
 			method: "POST",
 			body: t
 		}),
-		loadDetector: le,
-		loadDenoiser: w,
-		watch: je
+		loadDetector: ue,
+		loadDenoiser: T,
+		watch: Me
 	};
 }
-function je(e) {
+function Me(e) {
 	let t = () => {
 		document.visibilityState === "visible" && e.visible();
 	};
@@ -1445,7 +1457,7 @@ function je(e) {
 		removeEventListener("online", e.online), document.removeEventListener("visibilitychange", t), navigator.mediaDevices?.removeEventListener("devicechange", e.devicesChanged);
 	};
 }
-var Me = 1e3, Ne = class {
+var Ne = 1e3, Pe = class {
 	#e;
 	#t;
 	#n;
@@ -1454,36 +1466,40 @@ var Me = 1e3, Ne = class {
 	#a;
 	#o;
 	#s = /* @__PURE__ */ new Set();
-	#c = null;
+	#c;
 	#l = null;
-	#u = 0;
-	#d = !1;
+	#u = null;
+	#d = 0;
 	#f = !1;
-	#p = () => {};
+	#p = !1;
+	#m = () => {};
 	constructor(e, t, n) {
 		this.#e = t, this.#t = n;
 		let r = {
-			...O.settings,
+			...k.settings,
 			...t.settings
 		};
-		this.#n = new be({
-			...O,
+		this.#n = new xe({
+			...k,
 			settings: r
-		}), this.#a = Pe(e, t.apiUrl), this.#r = new M(this.#n, n.clock, {
+		}), this.#c = {
+			detector: t.pureFrontend ? null : new B(),
+			denoiser: null
+		}, this.#a = Fe(e, t.apiUrl), this.#r = new N(this.#n, n.clock, {
 			simGen: t.simGen ?? !1,
 			pureFrontend: t.pureFrontend ?? !1,
 			ttsSampleRate: t.ttsSampleRate,
-			send: (e) => this.#j(e),
-			admitted: () => this.#O(),
-			sounds: (e, t) => this.#H(e, t)
-		}), this.#i = new De(() => n.connect(e.href), n.clock, {
-			message: (e) => this.#A(e),
+			send: (e) => this.#M(e),
+			admitted: () => this.#k(),
+			sounds: (e, t) => this.#U(e, t)
+		}), this.#i = new Oe(() => n.connect(e.href), n.clock, {
+			message: (e) => this.#j(e),
 			audio: (e) => this.#r.audio(e),
-			connection: (e, t, n) => this.#w(e, t, n),
-			clock: (e, t) => this.#E(e, t)
+			connection: (e, t, n) => this.#T(e, t, n),
+			clock: (e, t) => this.#D(e, t)
 		}), this.#o = n.watch({
 			online: () => this.#i.hurry(),
-			visible: () => this.#N(),
+			visible: () => this.#P(),
 			devicesChanged: () => void this.refreshDevices()
 		}), this.#i.open(), this.refreshDevices();
 	}
@@ -1494,11 +1510,11 @@ var Me = 1e3, Ne = class {
 		return this.#n.value;
 	}
 	async toggleStreaming() {
-		if (this.state.streaming) return this.#_();
-		this.state.loading || this.#f || (this.state.connection === "closed" && this.#i.open(), await this.#m());
+		if (this.state.streaming) return this.#v();
+		this.state.loading || this.#p || (this.state.connection === "closed" && this.#i.open(), await this.#h());
 	}
 	restart() {
-		this.#_(), this.#i.open(), this.#r.clear();
+		this.#v(), this.#i.open(), this.#r.clear();
 		let { connection: e, settings: t, devices: n, micMuted: r, detector: i, denoising: a } = this.state, o = {
 			connection: e,
 			settings: t,
@@ -1508,7 +1524,7 @@ var Me = 1e3, Ne = class {
 			denoising: a
 		};
 		this.#n.set({
-			...O,
+			...k,
 			...o
 		});
 	}
@@ -1516,36 +1532,34 @@ var Me = 1e3, Ne = class {
 		this.#r.clear();
 	}
 	close() {
-		this.#f = !0, this.#_(), this.#o(), this.#i.close(), this.#c?.then(({ detector: e, denoiser: t }) => {
-			e?.close(), t?.close();
-		}), this.#c = null;
+		this.#p = !0, this.#v(), this.#o(), this.#i.close(), this.#c.detector?.close(), this.#c.denoiser?.close();
 	}
-	async #m() {
-		let e = ++this.#u;
+	async #h() {
+		let e = ++this.#d;
 		this.#n.set({ loading: !0 });
 		try {
-			let t = await this.#h();
-			e === this.#u ? this.#g(t) : t.close();
+			let t = await this.#g();
+			e === this.#d ? this.#_(t) : t.close();
 		} catch (e) {
 			if (!(e instanceof i)) throw e;
-			this.#C(e);
+			this.#w(e);
 		} finally {
-			e === this.#u && this.#n.set({ loading: this.state.queued });
+			e === this.#d && this.#n.set({ loading: this.state.queued });
 		}
 	}
-	#h() {
-		this.#c ??= this.#v();
+	#g() {
+		this.#l ??= this.#y();
 		let { audio: e, clock: t } = this.#t;
-		return ye.open(e, t, this.#c, this.state.settings, this.#P, this.#r);
+		return be.open(e, t, this.#c, this.state.settings, this.#F, this.#r);
 	}
-	#g(e) {
-		this.#l = e, this.#r.playback = e.playback, e.ear.mute(this.state.micMuted), this.#n.set({ streaming: !0 }), this.#k(), this.refreshDevices();
+	#_(e) {
+		this.#u = e, this.#r.playback = e.playback, e.ear.mute(this.state.micMuted), this.#n.set({ streaming: !0 }), this.#A(), this.refreshDevices();
 	}
-	#_() {
-		this.#u += 1, this.#p(), this.state.streaming && this.#j({
+	#v() {
+		this.#d += 1, this.#m(), this.state.streaming && this.#M({
 			action: "conversation_end",
-			timestamp: this.#M()
-		}), this.#r.playback = null, this.#l?.close(), this.#l = null, this.#n.set({
+			timestamp: this.#N()
+		}), this.#r.playback = null, this.#u?.close(), this.#u = null, this.#n.set({
 			streaming: !1,
 			loading: this.state.queued,
 			streamState: "idle",
@@ -1553,61 +1567,61 @@ var Me = 1e3, Ne = class {
 			inputLevel: 0
 		});
 	}
-	async #v() {
-		let e = await this.#y(), t = await this.#b(e);
-		return this.#n.set({
-			detector: e?.kind ?? "none",
-			denoising: t !== null
-		}), {
-			detector: e,
-			denoiser: t
-		};
-	}
 	async #y() {
-		let { pureFrontend: e, vadAssets: t } = this.#e;
-		if (e) return null;
-		if (!t) return new z();
-		try {
-			return await this.#t.loadDetector(t);
-		} catch (e) {
-			return this.#x("detector", e), new z();
-		}
+		this.#b(this.#c);
+		let { vadAssets: e, denoiser: t } = this.#e;
+		if (!e || !this.#c.detector) return;
+		let { loadDetector: n, loadDenoiser: r } = this.#t, i = {
+			detector: await this.#x("detector", () => n(e), new B()),
+			denoiser: t ? await this.#x("denoiser", () => r(e, t), null) : null
+		};
+		this.#b(i);
 	}
-	async #b(e) {
-		let { vadAssets: t, denoiser: n } = this.#e;
-		if (!e || !t || !n) return null;
-		try {
-			return await this.#t.loadDenoiser(t, n);
-		} catch (e) {
-			return this.#x("denoiser", e), null;
+	#b(e) {
+		if (this.#p) {
+			e.detector?.close(), e.denoiser?.close();
+			return;
 		}
+		this.#c = e, this.#u?.ear.use(e);
+		let t = e.denoiser !== null;
+		this.#n.set({
+			detector: e.detector?.kind ?? "none",
+			denoising: t
+		});
 	}
-	#x(e, t) {
-		console.warn(`xtalk: the ${e} failed`, t), e === "denoiser" ? (this.#n.set({ denoising: !1 }), this.#S("denoiser-failed", "The denoiser does not work; the raw sound is used instead.")) : (this.#n.set({ detector: "energy" }), this.#S("detector-failed", "The speech detector does not work; a simpler one is used."));
+	async #x(e, t, n) {
+		try {
+			return await t();
+		} catch (t) {
+			return this.#S(e, t), n;
+		}
 	}
 	#S(e, t) {
+		console.warn(`xtalk: the ${e} failed`, t), e === "denoiser" ? (this.#n.set({ denoising: !1 }), this.#C("denoiser-failed", "The denoiser does not work; the raw sound is used instead.")) : (this.#n.set({ detector: "energy" }), this.#C("detector-failed", "The speech detector does not work; a simpler one is used."));
+	}
+	#C(e, t) {
 		this.#r.info(t, "notice"), this.#r.problem(e, t);
 	}
-	#C(e) {
+	#w(e) {
 		this.#r.info(e.message, "error"), this.#r.problem(e.code, e.message);
 	}
-	#w(e, t, n) {
-		let { connection: r, streaming: i } = this.state, a = this.#d;
+	#T(e, t, n) {
+		let { connection: r, streaming: i } = this.state, a = this.#f;
 		if (this.#n.set({
 			connection: e,
 			retryAt: t
 		}), e !== "open") {
-			if (this.#T(), e === "waiting" && r === "open") this.#D("connection-lost", "The connection was lost. Trying again …");
-			else if (e === "waiting") this.#D("connection-refused", "The server cannot be reached. Trying again …");
+			if (this.#E(), e === "waiting" && r === "open") this.#O("connection-lost", "The connection was lost. Trying again …");
+			else if (e === "waiting") this.#O("connection-refused", "The server cannot be reached. Trying again …");
 			else if (e === "closed" && n !== void 0) {
-				i && this.#_();
+				i && this.#v();
 				let e = a ? "session-ended" : "connection-refused";
-				this.#D(e, `The server ended the connection: ${n || "it gave no reason"}.`);
+				this.#O(e, `The server ended the connection: ${n || "it gave no reason"}.`);
 			}
 		}
 	}
-	#T() {
-		this.#d = !1, this.#p(), this.#r.lost();
+	#E() {
+		this.#f = !1, this.#m(), this.#r.lost();
 		let e = !this.state.queued && this.state.loading;
 		this.#n.set({
 			queued: !1,
@@ -1616,112 +1630,112 @@ var Me = 1e3, Ne = class {
 			loading: e
 		});
 	}
-	#E(e, t) {
+	#D(e, t) {
 		this.#n.set({
 			clockOffset: e,
 			roundTrip: t
 		}), this.#r.waterfall.roundTrip(t);
 	}
-	#D(e, t) {
+	#O(e, t) {
 		let { problems: n, messages: r } = this.state;
 		(r.at(-1)?.kind !== "connection" || n.at(-1)?.code !== e) && (this.#r.info(t, "connection"), this.#r.problem(e, t));
 	}
-	#O() {
-		this.#d = !0, this.#i.settled();
-		let { voice: e, speed: t } = this.state.settings;
-		e && this.changeVoice(e), t !== 1 && this.changeTTSSpeed(t), this.state.streaming && this.#k();
-	}
 	#k() {
-		if (!this.#d) return;
+		this.#f = !0, this.#i.settled();
+		let { voice: e, speed: t } = this.state.settings;
+		e && this.changeVoice(e), t !== 1 && this.changeTTSSpeed(t), this.state.streaming && this.#A();
+	}
+	#A() {
+		if (!this.#f) return;
 		let e = {
 			pauses_itself: !1,
 			decisions: !0
 		}, t = this.#e.pureFrontend ? { mode: "pure_frontend" } : {};
-		this.#j({
+		this.#M({
 			action: "conversation_start",
-			timestamp: this.#M(),
+			timestamp: this.#N(),
 			client: e,
 			...t
 		}), this.#e.pureFrontend && this.#r.turn("listening");
 	}
-	#A(e) {
+	#j(e) {
 		J(() => this.#r.receive(e));
 	}
-	#j(e) {
+	#M(e) {
 		this.#i.send(e);
 	}
-	#M() {
+	#N() {
 		return Math.round(this.#t.clock.wall());
 	}
-	#N() {
-		this.#i.hurry(), this.#l?.wake();
+	#P() {
+		this.#i.hurry(), this.#u?.wake();
 	}
-	#P = {
+	#F = {
 		frame: (e) => {
-			this.#d && this.#i.sendAudio(E(e));
+			this.#f && this.#i.sendAudio(D(e));
 		},
 		level: (e) => this.#n.set({ inputLevel: e }),
-		detected: (e) => this.#F(e),
+		detected: (e) => this.#I(e),
 		voiced: (e) => {
-			this.#z && this.#r.waterfall.voiced(e);
+			this.#B && this.#r.waterfall.voiced(e);
 		},
-		failed: (e, t) => this.#x(e, t),
+		failed: (e, t) => this.#S(e, t),
 		silenced: (e) => {
-			this.#_(), this.#C(e);
+			this.#v(), this.#w(e);
 		}
 	};
-	#F(e) {
-		if (!this.#l) return;
-		let { playback: t } = this.#l;
-		this.#p(), e === "candidate" ? (this.#n.set({ userSpeech: "candidate" }), t.active && t.duck()) : e === "misfire" ? (this.#n.set({ userSpeech: "none" }), t.paused || t.unduck()) : e === "start" ? this.#I() : this.#L();
-	}
-	#I() {
-		this.#n.set({ userSpeech: "confirmed" }), this.#z && (this.#j({
-			action: "vad_speech_start",
-			timestamp: this.#M()
-		}), this.#r.turn("listening"));
+	#I(e) {
+		if (!this.#u) return;
+		let { playback: t } = this.#u;
+		this.#m(), e === "candidate" ? (this.#n.set({ userSpeech: "candidate" }), t.active && t.duck()) : e === "misfire" ? (this.#n.set({ userSpeech: "none" }), t.paused || t.unduck()) : e === "start" ? this.#L() : this.#R();
 	}
 	#L() {
-		this.#n.set({ userSpeech: "none" }), this.#R(), this.#z && (this.#j({
-			action: "vad_speech_end",
-			timestamp: this.#M()
-		}), this.#r.waterfall.marked(this.#t.clock.now()), this.state.streamState === "listening" && this.#r.turn("processing"));
+		this.#n.set({ userSpeech: "confirmed" }), this.#B && (this.#M({
+			action: "vad_speech_start",
+			timestamp: this.#N()
+		}), this.#r.turn("listening"));
 	}
 	#R() {
-		this.#p = this.#t.clock.after(Me, () => {
-			let e = this.#l?.playback;
+		this.#n.set({ userSpeech: "none" }), this.#z(), this.#B && (this.#M({
+			action: "vad_speech_end",
+			timestamp: this.#N()
+		}), this.#r.waterfall.marked(this.#t.clock.now()), this.state.streamState === "listening" && this.#r.turn("processing"));
+	}
+	#z() {
+		this.#m = this.#t.clock.after(Ne, () => {
+			let e = this.#u?.playback;
 			e && !e.paused && e.unduck();
 		});
 	}
-	get #z() {
+	get #B() {
 		return this.#e.marks ?? this.state.detector === "silero";
 	}
 	toggleMicMute() {
 		let e = !this.state.micMuted;
-		this.#n.set({ micMuted: e }), this.#l?.ear.mute(e), e && this.#l && (this.#F("misfire"), this.#j({
+		this.#n.set({ micMuted: e }), this.#u?.ear.mute(e), e && this.#u && (this.#I("misfire"), this.#M({
 			action: "vad_speech_end",
-			timestamp: this.#M(),
+			timestamp: this.#N(),
 			reason: "muted"
 		}), this.state.streamState === "listening" && this.#r.turn("idle"));
 	}
 	changeVoice(e) {
-		this.#B({ voice: e }), this.#j({
+		this.#V({ voice: e }), this.#M({
 			action: "change_voice",
 			voice_name: e,
-			timestamp: this.#M()
+			timestamp: this.#N()
 		});
 	}
 	changeTTSSpeed(e) {
 		let t = Math.min(1.5, Math.max(.5, e));
-		this.#B({ speed: t }), this.#j({
+		this.#V({ speed: t }), this.#M({
 			action: "change_tts_speed",
 			speed: t,
-			timestamp: this.#M()
+			timestamp: this.#N()
 		});
 	}
 	changeEmotion(e, t = []) {
-		let n = this.#M(), r = [...t];
-		this.#j({
+		let n = this.#N(), r = [...t];
+		this.#M({
 			action: "change_emotion",
 			emotion_name: e,
 			emotion_vector: r,
@@ -1729,8 +1743,8 @@ var Me = 1e3, Ne = class {
 		});
 	}
 	changeTTSModel(e, t = {}) {
-		let n = this.#M();
-		this.#j({
+		let n = this.#N();
+		this.#M({
 			action: "change_tts_model",
 			model_type: e,
 			config: t,
@@ -1738,36 +1752,36 @@ var Me = 1e3, Ne = class {
 		});
 	}
 	changeLLMModel(e, t = "", n = "", r = null) {
-		this.#j({
+		this.#M({
 			action: "change_llm_model",
 			model_name: e,
 			base_url: t,
 			api_key: n,
 			extra_body: r,
-			timestamp: this.#M()
+			timestamp: this.#N()
 		});
 	}
 	async selectInput(e) {
-		this.#B({ inputDevice: e });
+		this.#V({ inputDevice: e });
 		try {
-			await this.#l?.listen(e);
+			await this.#u?.listen(e);
 		} catch (e) {
 			if (!(e instanceof i)) throw e;
-			this.#C(e);
+			this.#w(e);
 		}
 	}
 	async selectOutput(e) {
-		this.#B({ outputDevice: e }), await this.#l?.playback.setDevice(e);
+		this.#V({ outputDevice: e }), await this.#u?.playback.setDevice(e);
 	}
 	async refreshDevices() {
 		let e = await this.#t.audio.devices();
-		this.#f || this.#n.set({ devices: e });
+		this.#p || this.#n.set({ devices: e });
 	}
 	setVolume(e) {
 		let t = Math.min(1, Math.max(0, e));
-		this.#B({ volume: t }), this.#l?.playback.setVolume(t);
+		this.#V({ volume: t }), this.#u?.playback.setVolume(t);
 	}
-	#B(e) {
+	#V(e) {
 		this.#n.set({ settings: {
 			...this.state.settings,
 			...e
@@ -1776,7 +1790,7 @@ var Me = 1e3, Ne = class {
 	async uploadFile(e) {
 		this.#n.set({ uploading: !0 }), this.#r.turn("processing");
 		try {
-			await this.#V(e);
+			await this.#H(e);
 		} catch (e) {
 			this.#r.turn("idle");
 			let t = e instanceof $ ? e.message : "The file could not be sent.";
@@ -1785,32 +1799,32 @@ var Me = 1e3, Ne = class {
 			this.#n.set({ uploading: !1 });
 		}
 	}
-	async #V(e) {
+	async #H(e) {
 		let t = this.state.currentSessionId;
 		if (!t) throw new $("There is no session to send the file to yet.");
 		let n = new FormData();
-		n.set("session_id", t), n.set("file", Fe(e), e.name);
+		n.set("session_id", t), n.set("file", Ie(e), e.name);
 		let r = await this.#t.post(new URL("api/upload", this.#a).href, n);
-		if (!r.ok) throw new $(await Ie(r));
+		if (!r.ok) throw new $(await Le(r));
 	}
 	onNewAudioOutput(e) {
 		let t = (t, n) => e(t, n);
 		return this.#s.add(t), () => this.#s.delete(t);
 	}
-	#H(e, t) {
+	#U(e, t) {
 		for (let n of this.#s) J(() => n(e, t));
 	}
 }, $ = class extends Error {};
-function Pe(e, t) {
+function Fe(e, t) {
 	if (t !== void 0) return new URL(t, globalThis.location?.href);
 	let n = new URL("./", e);
 	return n.protocol = n.protocol.replace(/^ws/, "http"), n;
 }
-function Fe(e) {
+function Ie(e) {
 	return e.type ? e : new Blob([e], { type: "text/plain" });
 }
-async function Ie(e) {
+async function Le(e) {
 	let t = await e.json().catch(() => null), n = typeof t == "object" && t && "detail" in t ? t.detail : null;
 	return typeof n == "string" ? n : `The server refused the file (${e.status}).`;
 }
-export { ie as STAGES, ke as createConversation, ae as quantiles };
+export { ie as STAGES, je as createConversation, ae as quantiles };

@@ -491,7 +491,7 @@ class WarmSocket:
                 raise
         making, self._making = self._making, None
         if making is not None and not making.cancelled() and making.exception() is None:
-            self.keep(making.result())  # a failure is told below, by the attempt that counts
+            self._ready = making.result()  # a failure is told below, by the attempt that counts
         ready, self._ready = self._ready, None
         if ready is not None:
             if self._is_fresh(ready):
@@ -551,7 +551,9 @@ class WarmSocket:
         await anyio.lowlevel.checkpoint()  # tasks of websockets end one turn of the loop after it
 
     async def _made(self) -> ClientConnection:
-        return await self._connect()
+        connection = await self._connect()
+        self._since = asyncio.get_running_loop().time()
+        return connection
 
     def _renew(self, used: ClientConnection) -> None:
         self._used = used  # a task that is cancelled before it begins closes nothing

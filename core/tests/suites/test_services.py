@@ -6,7 +6,7 @@ import copy
 import json
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Mapping
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from typing import Any
 
 import anyio
@@ -271,3 +271,34 @@ def test_what_cannot_be_sent_is_told_at_once() -> None:
 
     with running(FakeEcho()) as service:
         anyio.run(check, service.port)
+
+
+def test_a_connection_that_was_ready_for_too_long_is_not_taken() -> None:
+    async def check(port: int) -> None:
+        socket = WarmSocket(lambda: open_socket(f"ws://127.0.0.1:{port}/echo"), idle_s=0.0)
+        socket.warm()
+        async with socket.kept() as connection:
+            await connection.send("one")
+            assert await connection.recv() == "one"
+        await socket.close()
+
+    with running(FakeEcho()) as service:
+        anyio.run(check, service.port)
+    assert service.connections == 2
+
+
+def test_a_kept_connection_is_dropped_with_a_request_that_failed() -> None:
+    async def check(port: int) -> None:
+        socket = WarmSocket(lambda: open_socket(f"ws://127.0.0.1:{port}/echo"))
+        for fails in (False, True, False):
+            with suppress(ZeroDivisionError):
+                async with socket.kept() as connection:
+                    await connection.send("one")
+                    assert await connection.recv() == "one"
+                    if fails:
+                        raise ZeroDivisionError
+        await socket.close()
+
+    with running(FakeEcho()) as service:
+        anyio.run(check, service.port)
+    assert service.connections == 2

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -18,7 +19,7 @@ from typing import Any
 import pytest
 import sherpa_onnx
 import tone_paraformer
-from tone_models import ToneModels, tones_pcm, without_metadata
+from tone_models import WORDS, ToneModels, tones_pcm, without_metadata
 from xtalk_sherpa_onnx import catalogue, metadata
 from xtalk_sherpa_onnx.asr_local import LocalASR, SherpaOnnxLocal
 from xtalk_sherpa_onnx.asr_named import ParaformerLocal, SenseVoiceSmallLocal, ZipformerLocal
@@ -133,7 +134,7 @@ def test_the_text_before_an_endpoint_of_the_recogniser_is_kept(make: Make) -> No
     assert heard[-1].words[2].start == pytest.approx(2.88, abs=0.05)
 
 
-def test_partials_of_a_whole_recording_cost_no_square_of_its_length(
+def test_trap_77_partials_of_a_whole_recording_cost_no_square_of_its_length(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asr = make("zipformer_ctc")
@@ -241,6 +242,17 @@ def test_equal_recognisers_share_one_loaded_model(make: Make) -> None:
     first, second = make("zipformer_ctc"), make("zipformer_ctc")
     assert first._recogniser is second._recogniser is first.clone()._recogniser
     assert make("zipformer_ctc", num_threads=2)._recogniser is not first._recogniser
+
+
+@pytest.mark.parametrize("kind", ["online_transducer", "zipformer_ctc", "sense_voice"])
+def test_trap_86_many_threads_decode_with_one_model_and_none_hears_another(
+    make: Make, kind: str
+) -> None:
+    asr = make(kind)
+    said = [[WORDS[(start + step) % len(WORDS)] for step in range(8)] for start in range(16)]
+    with ThreadPoolExecutor(16) as pool:
+        heard = list(pool.map(lambda each: asr.clone().recognize(tones_pcm(each)), said))
+    assert heard == [" ".join(each) for each in said]
 
 
 def test_a_model_is_freed_with_the_last_that_uses_it(make: Make) -> None:

@@ -271,6 +271,26 @@ def test_an_answer_of_another_shape_is_never_the_caption(service: FakeServer, an
     assert "voice" not in str(told.value)
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        {"message": KEY, "type": "NotFoundError", "code": 404},
+        {"message": KEY, "type": "invalid_request_error", "code": "NotFoundError"},
+    ],
+)
+def test_the_log_has_the_word_for_a_refusal(
+    service: FakeServer, error: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def refuse(request: web.Request, caption: str) -> web.StreamResponse:
+        return web.json_response({"error": error}, status=404)
+
+    service.whole = refuse  # type: ignore[method-assign]
+    with pytest.raises(ModelError, match=r"refused the request \(404\).*model"):
+        captioner(service).caption(SOUND)
+    assert "404 NotFoundError" in caplog.text
+    assert KEY not in caplog.text
+
+
 def test_a_stream_without_its_end_is_no_caption(service: FakeServer) -> None:
     async def cut(request: web.Request, caption: str) -> web.StreamResponse:
         event = {"choices": [{"index": 0, "delta": {"content": caption[:7]}}]}

@@ -418,7 +418,7 @@ def test_without_words_nothing_is_asked(edge: FakeEdge, text: str) -> None:
 
 def test_half_a_surrogate_pair_does_no_harm(edge: FakeEdge) -> None:
     EdgeTTS().synthesize("a\ud800b\x0bc")
-    assert edge.asked[0][2] == "a?b c"
+    assert edge.asked[0][2] == "a b c"
 
 
 def test_the_proxy_is_used(edge: FakeEdge, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,6 @@ def xtalk_captioner() -> Iterable[Model]:
         "Qwen3OmniCaptioner",
         "xtalk_captioner_qwen3_omni.captioner:Qwen3OmniCaptioner",
         "Qwen3-Omni behind an OpenAI-compatible server: what is to be heard, in sentences",
-        languages=("en", "zh"),
         sample_rates=(16_000,),
         streaming=True,
         license="Apache-2.0",

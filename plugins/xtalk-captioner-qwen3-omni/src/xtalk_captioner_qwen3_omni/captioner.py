@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import Field, SecretStr
 
 from xtalk.audio import RATE_IN, AudioFrame
-from xtalk.remote import Remote, Shared, Unreadable, accepted, blocking, http_client
+from xtalk.remote import Remote, Shared, Unreadable, blocking, explained, http_client
 from xtalk.speech.interfaces import Captioner
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ class Qwen3OmniCaptioner(Captioner):
             self._shared.use() as client,
             client.stream("POST", self._url, json=body) as response,
         ):
-            accepted(response)
+            await explained(response, _reason)
             said = False
             async with aclosing(_contents(response)) as contents:
                 async for content in contents:
@@ -152,6 +152,12 @@ async def _contents(response: httpx.Response) -> AsyncGenerator[str, None]:
                 yield _piece(json.loads(event.data))
     if not done:
         raise Unreadable(f"end of its caption ({DONE})")
+
+
+def _reason(answer: Any) -> Any:
+    """Why it was refused: OpenAI has a word for it in `code`, vLLM in `type`."""
+    error = answer["error"]
+    return error["code"] if isinstance(error.get("code"), str) else error["type"]
 
 
 def _whole(completion: Any) -> str:

@@ -14,6 +14,7 @@ from xtalk.audio import AudioFrame, Resampler
 from xtalk.errors import ConfigError
 from xtalk.remote import Remote, Unreadable, blocking
 from xtalk.speech.interfaces import TTS, SpeechChunk, Word
+from xtalk.speech.remote import speakable
 from xtalk_tts_edge.sound import RATE, Mp3, TailTrim
 from xtalk_tts_edge.voices import VOICES, find
 
@@ -94,10 +95,10 @@ class EdgeTTS(TTS):
         self, text: str, **kwargs: Any
     ) -> AsyncGenerator[SpeechChunk, None]:
         """Chunks as they come, with the words that begin in them; none without words."""
-        speakable = text.encode(errors="replace").decode()  # halves of surrogate pairs are no text
-        if not any(character.isalnum() for character in speakable):
+        said = speakable(text)
+        if not said:
             return
-        async with aclosing(self._remote.stream(lambda: self._asked(speakable))) as chunks:
+        async with aclosing(self._remote.stream(lambda: self._asked(said))) as chunks:
             async for chunk in chunks:
                 yield chunk
 

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import Any
 
 import pytest
 from fake_dashscope import VOICES, FakeDashScope
 from pydantic import SecretStr
+from sessions import using
 from tones import SECONDS_A_CHARACTER
 from xtalk_tts_cosyvoice.dashscope import CosyVoice
 from xtalk_tts_cosyvoice.text import pieces
 
 from xtalk import schema
+from xtalk.audio import RATE_OUT
 from xtalk.errors import ConfigError, ModelError
 from xtalk.testing.services import KEY, ServiceChecks, running
 from xtalk.testing.suites import TTSSuite
@@ -54,24 +56,8 @@ class TestCosyVoice(ServiceChecks, TTSSuite):
         return arguments
 
 
-def using(
-    arguments: Mapping[str, Any], check: Callable[[CosyVoice], Coroutine[Any, Any, None]]
-) -> None:
-    """Run a check with a voice of one session, as the engine would build it."""
-
-    async def run() -> None:
-        voice = schema.build(CosyVoice, arguments).clone()
-        await voice.open()
-        try:
-            await check(voice)
-        finally:
-            await voice.close()
-
-    asyncio.run(run())
-
-
 def seconds(pcm: bytes) -> float:
-    return len(pcm) / 2 / CosyVoice.output_rate
+    return len(pcm) / 2 / RATE_OUT
 
 
 # --- the connection -----------------------------------------------------------------------------
@@ -84,7 +70,7 @@ def test_trap_84_one_connection_takes_one_task_after_the_other(
         for _ in range(5):
             await voice.async_synthesize(TEXT)
 
-    using(arguments, check)
+    using(CosyVoice, arguments, check)
     assert len(service.tasks) == 5
     assert service.connections == 1
 
@@ -96,7 +82,7 @@ def test_the_connection_is_there_before_the_first_sentence(
         assert await run_in_thread(service.arrivals.acquire, timeout=5)
         assert not service.tasks
 
-    using(arguments, check)
+    using(CosyVoice, arguments, check)
 
 
 def test_a_sentence_given_up_leaves_a_new_connection_ready(
@@ -110,7 +96,7 @@ def test_a_sentence_given_up_leaves_a_new_connection_ready(
             assert await run_in_thread(service.arrivals.acquire, timeout=5)
         await voice.async_synthesize(TEXT)
 
-    using(arguments, check)
+    using(CosyVoice, arguments, check)
     assert service.connections == 2
 
 
@@ -126,8 +112,8 @@ def test_each_instance_has_its_own_key(
         with pytest.raises(ModelError, match="refused the key"):
             await voice.async_synthesize(TEXT)
 
-    using({**arguments, "api_key": None}, wrong)
-    using(arguments, right)
+    using(CosyVoice, {**arguments, "api_key": None}, wrong)
+    using(CosyVoice, arguments, right)
 
 
 # --- text ---------------------------------------------------------------------------------------
@@ -154,7 +140,7 @@ def test_text_is_spoken_while_it_comes(
                 heard.set()
         assert seconds(audio) == pytest.approx(len(TEXT) * SECONDS_A_CHARACTER, rel=0.01)
 
-    using(arguments, check)
+    using(CosyVoice, arguments, check)
     assert service.tasks[0][1] == ["One two ", "three.", " Four five six."]
 
 
@@ -170,7 +156,7 @@ def test_text_that_breaks_off_is_no_failure_of_the_service(
             assert [pcm async for pcm in voice.speak(written())]
         assert await voice.async_synthesize(TEXT)
 
-    using(arguments, check)
+    using(CosyVoice, arguments, check)
 
 
 def test_a_long_text_goes_in_pieces_and_whole() -> None:
@@ -186,7 +172,7 @@ def test_without_words_nothing_is_asked(
     async def check(voice: CosyVoice) -> None:
         assert await voice.async_synthesize(text) == b""
 
-    using(arguments, check)
+    using(CosyVoice, arguments, check)
     assert not service.tasks
 
 
@@ -196,7 +182,7 @@ def test_no_chunk_ends_in_the_middle_of_a_sample(arguments: Mapping[str, Any]) -
     async def check(voice: CosyVoice) -> None:
         assert not [pcm async for pcm in voice.async_synthesize_stream(TEXT) if len(pcm) % 2]
 
-    using(arguments, check)
+    using(CosyVoice, arguments, check)
 
 
 # --- how it is spoken ---------------------------------------------------------------------------
@@ -220,7 +206,7 @@ def test_what_dashscopes_client_takes_is_sent(
     async def check(voice: CosyVoice) -> None:
         await voice.async_synthesize(TEXT)
 
-    using({**arguments, "extra_request_params": extra}, check)
+    using(CosyVoice, {**arguments, "extra_request_params": extra}, check)
     parameters = service.tasks[0][0]
     sent = {
         "volume": 70,
@@ -246,7 +232,7 @@ def test_the_speed_multiplies_the_configured_rate_within_the_services_limits(
             voice.set_speed(speed)
             await voice.async_synthesize(TEXT)
 
-    using({**arguments, "extra_request_params": {"speech_rate": 1.6}}, check)
+    using(CosyVoice, {**arguments, "extra_request_params": {"speech_rate": 1.6}}, check)
     assert [parameters["rate"] for parameters, _ in service.tasks] == [1.6, 0.8, 2.0]
 
 
@@ -259,7 +245,7 @@ def test_trap_58_only_configured_voices_can_be_asked_for(
             voice.set_voice(["longshu"])
         await voice.async_synthesize(TEXT)
 
-    using(arguments, check)
+    using(CosyVoice, arguments, check)
     assert service.tasks[0][0]["voice"] == "longanhuan"
 
 
@@ -294,7 +280,7 @@ def test_a_failed_task_says_what_to_do(
         service.failure = ""
         assert await voice.async_synthesize(TEXT)
 
-    using(arguments, check)
+    using(CosyVoice, arguments, check)
     # One connection for each attempt, as a failed task uses it up, and one for what follows.
     assert len(service.headers) == attempts + 1
 
@@ -322,7 +308,12 @@ def test_a_thread_can_wait_for_a_sentence_while_another_one_is_spoken(
         await spoken.aclose()
         assert alone == await voice.async_synthesize(TEXT)
 
-    using(arguments, check)
+    using(CosyVoice, arguments, check)
+
+
+def test_a_rate_that_is_no_number_is_refused() -> None:
+    with pytest.raises(ConfigError, match="speech_rate should be a number, found 'fast'"):
+        CosyVoice(SecretStr(KEY), extra_request_params={"speech_rate": "fast"})
 
 
 def test_the_originals_configuration_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:

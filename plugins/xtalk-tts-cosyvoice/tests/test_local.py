@@ -6,13 +6,14 @@ import asyncio
 import contextlib
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from fake_cosyvoice import FakeCosyVoice, serving
+from sessions import using
 from tones import SECONDS_A_CHARACTER
 from xtalk_tts_cosyvoice.local import CosyVoiceLocal
 
@@ -74,30 +75,13 @@ class TestItsDefaults(TTSSuite):
         return {"host": "127.0.0.1", "port": service.relay.port}
 
 
-def using(
-    arguments: Mapping[str, Any],
-    check: Callable[[CosyVoiceLocal], Coroutine[Any, Any, None]],
-) -> None:
-    """Run a check with the voice of one session, as the engine would build it."""
-
-    async def run() -> None:
-        voice = schema.build(CosyVoiceLocal, arguments).clone()
-        await voice.open()
-        try:
-            await check(voice)
-        finally:
-            await voice.close()
-
-    asyncio.run(run())
-
-
 def says(arguments: Mapping[str, Any], text: str = TEXT) -> bytes:
     spoken = []
 
     async def check(voice: CosyVoiceLocal) -> None:
         spoken.append(await voice.async_synthesize(text))
 
-    using(arguments, check)
+    using(CosyVoiceLocal, arguments, check)
     return spoken[0]
 
 
@@ -194,6 +178,18 @@ def test_a_speaker_is_registered_once_and_then_speaks(
     ]
 
 
+def test_a_speaker_is_registered_again_with_a_server_that_has_forgotten(
+    service: FakeCosyVoice, arguments: Mapping[str, Any]
+) -> None:
+    async def check(voice: CosyVoiceLocal) -> None:
+        assert await voice.async_synthesize(TEXT)
+        service.speakers.remove("guest")
+        assert await voice.async_synthesize(TEXT)
+
+    given = {**arguments, "mode": "register_spk", "spk_id": "guest", **PROMPTED}
+    using(CosyVoiceLocal, given, check)
+
+
 def test_a_speaker_that_is_not_taken_is_a_failure(
     service: FakeCosyVoice, arguments: Mapping[str, Any]
 ) -> None:
@@ -242,7 +238,7 @@ def test_text_is_spoken_while_it_comes(
                 heard.set()
         assert length / 96_000 == pytest.approx(len(TEXT) * SECONDS_A_CHARACTER, rel=0.01)
 
-    using(arguments, check)
+    using(CosyVoiceLocal, arguments, check)
 
 
 @pytest.mark.parametrize("text", ["", "  \n", "…—!?", "👋🏽", "\x00\ud800"])
@@ -262,7 +258,7 @@ def test_trap_58_only_configured_speakers_can_be_asked_for(
             voice.set_voice(["eve"])
         await voice.async_synthesize(TEXT)
 
-    using(arguments, check)
+    using(CosyVoiceLocal, arguments, check)
     assert service.asked[0][1][10] == {1: b"anna"}
 
 
@@ -280,7 +276,7 @@ def test_the_speed_multiplies_the_configured_one(
             voice.set_speed(speed)
             await voice.async_synthesize(TEXT)
 
-    using({**arguments, "speed": 1.5}, check)
+    using(CosyVoiceLocal, {**arguments, "speed": 1.5}, check)
     speeds = [float(np.frombuffer(asked[4], "<f4")[0]) for _, asked in service.asked]
     assert speeds == [1.5, 0.75, 2.0]
 
@@ -326,7 +322,7 @@ def test_a_thread_can_wait_for_a_sentence_while_another_one_is_spoken(
         await spoken.aclose()
         assert alone == await voice.async_synthesize(TEXT)
 
-    using(arguments, check)
+    using(CosyVoiceLocal, arguments, check)
 
 
 def test_the_originals_configuration_is_taken() -> None:

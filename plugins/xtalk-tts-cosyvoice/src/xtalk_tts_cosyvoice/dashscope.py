@@ -19,14 +19,14 @@ import copy
 import json
 import os
 import uuid
-from collections.abc import AsyncGenerator, AsyncIterable, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field, SecretStr
 
-from xtalk.audio import RATE_OUT, Resampler
+from xtalk.audio import RATE_OUT
 from xtalk.errors import ConfigError
 from xtalk.remote import (
     Refusal,
@@ -34,13 +34,11 @@ from xtalk.remote import (
     Replay,
     Unreadable,
     WarmSocket,
-    blocking,
-    drop,
     exchange,
     open_socket,
 )
-from xtalk.speech.interfaces import TTS
-from xtalk_tts_cosyvoice.text import has_words, once, pieces
+from xtalk_tts_cosyvoice.text import pieces
+from xtalk_tts_cosyvoice.voice import Voice
 
 if TYPE_CHECKING:
     from websockets.asyncio.client import ClientConnection
@@ -91,14 +89,12 @@ STATUSES = {
 }
 
 
-class CosyVoice(TTS):
+class CosyVoice(Voice):
     """A voice of DashScope. Audio comes while the sentence is still being spoken.
 
     `async_synthesize_stream` says one text, `speak` a text that still comes in. ModelError when
     the service fails.
     """
-
-    output_rate = RATE_OUT
 
     def __init__(
         self,
@@ -128,13 +124,16 @@ class CosyVoice(TTS):
             str, Field(pattern="^wss?://", description="the service's address, by region")
         ] = URL,
     ) -> None:
+        super().__init__(
+            Remote(name="CosyVoice", check=CHECK, timeout_s=stream_timeout),
+            voices=(voice, *voices),
+            service_rate=RATE_OUT,
+            output_rate=RATE_OUT,
+        )
         self._key = _key(api_key)
         self._model = model
-        self._voice = voice
-        self.voices = tuple(dict.fromkeys((voice, *voices)))
         self._service = _service(extra_request_params or {}, url)
         self._rate = _rate(self._service.parameters["rate"], 1.0)
-        self._remote = Remote(name="CosyVoice", check=CHECK, timeout_s=stream_timeout)
         self._socket = WarmSocket(self._connect)
 
     async def open(self) -> None:
@@ -148,73 +147,30 @@ class CosyVoice(TTS):
         twin._socket = WarmSocket(twin._connect)
         return twin
 
-    def set_voice(self, voice_names: list[str]) -> None:
-        for name in voice_names:
-            if name in self.voices:
-                self._voice = name
-                return
-        wanted = " or ".join(map(repr, voice_names))
-        raise ValueError(f"CosyVoice is configured without a voice {wanted}")
-
     def set_speed(self, speed: float) -> None:
         """`speed` times the configured rate, as far as the service goes: 0.5 to 2."""
         self._rate = _rate(self._service.parameters["rate"], speed)
 
-    def synthesize(self, text: str) -> bytes:
-        return blocking(self._apart(text))
-
-    async def _apart(self, text: str) -> bytes:
-        """The whole sentence over a connection of its own, for another event loop."""
-        twin = self.clone()
-        try:
-            return await twin.async_synthesize(text)
-        finally:
-            await twin.close()
-
-    async def async_synthesize(self, text: str, **kwargs: Any) -> bytes:
-        async with aclosing(self.async_synthesize_stream(text)) as audio:
-            return b"".join([pcm async for pcm in audio])
-
-    async def async_synthesize_stream(
-        self, text: str, **kwargs: Any
-    ) -> AsyncGenerator[bytes, None]:
-        """The sentence as it is made; nothing, and no request, for a text without words."""
-        async with aclosing(self.speak(once(text))) as audio:
-            async for pcm in audio:
-                yield pcm
-
-    async def speak(self, texts: AsyncIterable[str]) -> AsyncGenerator[bytes, None]:
-        """One utterance whose text comes in pieces of any length, spoken while it comes."""
-        async with Replay(texts) as asked:
-            if not await has_words(asked):
-                return
-            whole = Resampler(RATE_OUT, RATE_OUT)  # nothing but to join samples cut in half
-            async with aclosing(self._remote.stream(lambda: self._task(asked))) as audio:
-                async for pcm in audio:
-                    yield whole.push(pcm)
-
     # --- one task -------------------------------------------------------------------------------
 
-    async def _task(self, texts: Replay[str]) -> AsyncGenerator[bytes, None]:
-        connection = await self._socket.take()
+    async def _utterance(self, texts: Replay[str]) -> AsyncGenerator[bytes, None]:
         started = asyncio.Event()
-        try:
-            messages = self._messages(texts, started)
-            async with aclosing(exchange(connection, messages)) as answers:
-                async for answer in answers:
-                    if isinstance(answer, str):
-                        event = _event(answer)
-                        if event == "task-finished":
-                            break
-                        if event == "task-started":
-                            started.set()
-                    elif answer:
-                        yield answer
-        except BaseException:
-            drop(connection)
-            self._socket.warm()
-            raise
-        self._socket.keep(connection)
+        messages = self._messages(texts, started)
+        async with (
+            self._socket.kept() as connection,
+            aclosing(exchange(connection, messages)) as answers,
+        ):
+            async for answer in answers:
+                if isinstance(answer, str):
+                    event = _event(answer)
+                    if event == "task-finished":
+                        break
+                    if event == "task-started":
+                        started.set()
+                elif answer:
+                    yield answer
+
+    _sentence = _utterance
 
     async def _messages(
         self, texts: Replay[str], started: asyncio.Event
@@ -305,7 +261,10 @@ def _service(extra: Mapping[str, Any], url: str) -> _Service:
     url = rest.pop("url", None) or url
     more = rest.pop("additional_params", None) or {}
     given = {RENAMED.get(name, name): value for name, value in rest.items() if value is not None}
-    return _Service(url, headers, {**PARAMETERS, **given, **more})
+    parameters = {**PARAMETERS, **given, **more}
+    if not isinstance(parameters["rate"], (int, float)):
+        raise ConfigError(f"speech_rate should be a number, found {parameters['rate']!r}")
+    return _Service(url, headers, parameters)
 
 
 def _rate(usual: float, speed: float) -> float:

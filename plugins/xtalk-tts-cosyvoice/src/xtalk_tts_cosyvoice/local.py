@@ -13,7 +13,7 @@ register_spk            gives the recording to the server to keep, then zero_sho
 from __future__ import annotations
 
 import copy
-from collections.abc import AsyncGenerator, AsyncIterable, Callable, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
@@ -22,11 +22,11 @@ from pydantic import Field
 
 from xtalk.audio import RATE_IN, RATE_OUT, Resampler, float_to_pcm, pcm_to_float
 from xtalk.errors import AudioError, ConfigError
-from xtalk.remote import Refusal, Remote, Replay, Shared, Unreadable, blocking
-from xtalk.speech.interfaces import TTS
+from xtalk.remote import Refusal, Remote, Replay, Shared, Unreadable
 from xtalk.wav import read_wav
 from xtalk_tts_cosyvoice.messages import message, parts, read, write
-from xtalk_tts_cosyvoice.text import has_words, once, speakable
+from xtalk_tts_cosyvoice.text import speakable
+from xtalk_tts_cosyvoice.voice import Voice
 
 __all__ = ["CosyVoiceLocal"]
 
@@ -66,7 +66,7 @@ OPTIONS = (
 )
 
 
-class CosyVoiceLocal(TTS):
+class CosyVoiceLocal(Voice):
     """A voice of a CosyVoice server. ModelError when the server fails.
 
     `async_synthesize_stream` says one text, `speak` a text that still comes in. With `stream`
@@ -125,15 +125,16 @@ class CosyVoiceLocal(TTS):
         missing = [name for name in NEEDS.get(mode, ()) if not given[name]]
         if missing:
             raise ConfigError(f"CosyVoiceLocal needs {' and '.join(missing)} in mode {mode!r}")
-        self.output_rate = sample_rate
-        self.voices = () if mode in OF_A_RECORDING else tuple(dict.fromkeys((spk_id, *voices)))
+        super().__init__(
+            Remote(name="CosyVoice", check=CHECK, timeout_s=timeout),
+            voices=() if mode in OF_A_RECORDING else (spk_id, *voices),
+            service_rate=server_rate,
+            output_rate=sample_rate,
+        )
         self._mode = mode
-        self._spk_id = spk_id
         self._given = {**given, "prompt_audio": _prompt(prompt_wav) if prompt_wav else b""}
-        self._server_rate = server_rate
         self._usual_speed = self._speed = speed
         self._asked = {"stream": stream, "format": format, "text_frontend": text_frontend}
-        self._remote = Remote(name="CosyVoice", check=CHECK, timeout_s=timeout)
         # Both are shared with all clones.
         self._channel = Shared(lambda: grpc.aio.insecure_channel(f"{host}:{port}", OPTIONS))
         self._registered: set[str] = set()
@@ -150,61 +151,17 @@ class CosyVoiceLocal(TTS):
     def clone(self) -> CosyVoiceLocal:
         return copy.copy(self)
 
-    def set_voice(self, voice_names: list[str]) -> None:
-        for name in voice_names:
-            if name in self.voices:
-                self._spk_id = name
-                return
-        wanted = " or ".join(map(repr, voice_names))
-        raise ValueError(f"CosyVoiceLocal is configured without a voice {wanted}")
-
     def set_speed(self, speed: float) -> None:
         """`speed` times the configured speed, within 0.5 to 2."""
         self._speed = min(max(self._usual_speed * speed, 0.5), 2.0)
 
-    def synthesize(self, text: str) -> bytes:
-        return blocking(self.clone().async_synthesize(text))
-
-    async def async_synthesize(self, text: str, **kwargs: Any) -> bytes:
-        async with aclosing(self.async_synthesize_stream(text)) as audio:
-            return b"".join([pcm async for pcm in audio])
-
-    async def async_synthesize_stream(
-        self, text: str, **kwargs: Any
-    ) -> AsyncGenerator[bytes, None]:
-        """The sentence; nothing, and no request, for a text without words."""
-        if not await has_words(once(text)):
-            return
-        async with aclosing(self._resampled(lambda: self._sentence(text))) as audio:
-            async for pcm in audio:
-                yield pcm
-
-    async def speak(self, texts: AsyncIterable[str]) -> AsyncGenerator[bytes, None]:
-        """One utterance whose text comes in pieces of any length, spoken while it comes."""
-        async with Replay(texts) as asked:
-            if not await has_words(asked):
-                return
-            async with aclosing(self._resampled(lambda: self._utterance(asked))) as audio:
-                async for pcm in audio:
-                    yield pcm
-
-    async def _resampled(
-        self, ask: Callable[[], AsyncGenerator[bytes, None]]
-    ) -> AsyncGenerator[bytes, None]:
-        resampler = Resampler(self._server_rate, self.output_rate)
-        async with aclosing(self._remote.stream(ask)) as audio:
-            async for pcm in audio:
-                if ready := resampler.push(pcm):
-                    yield ready
-        if rest := resampler.flush():
-            yield rest
-
     # --- requests -------------------------------------------------------------------------------
 
-    async def _sentence(self, text: str) -> AsyncGenerator[bytes, None]:
+    async def _sentence(self, texts: Replay[str]) -> AsyncGenerator[bytes, None]:
         async with self._channel.use() as channel:
             await self._register(channel)
-            call = channel.unary_stream(INFERENCE)(self._request(speakable(text)))
+            text = "".join([speakable(piece) async for piece in texts])
+            call = channel.unary_stream(INFERENCE)(self._request(text))
             async with aclosing(self._audio(call)) as audio:
                 async for pcm in audio:
                     yield pcm
@@ -225,17 +182,22 @@ class CosyVoiceLocal(TTS):
 
     def _request(self, text: str) -> bytes:
         mode = "zero_shot_by_spk_id" if self._mode == "register_spk" else self._mode
-        who = {**self._given, "spk_id": self._spk_id}
+        who = {**self._given, "spk_id": self._voice}
         kind = f"{mode}_request"
         fields = {name: who[name] for name in parts(kind)}
         return write("Request", tts_text=text, speed=self._speed, **self._asked, **{kind: fields})
 
     async def _audio(self, call: Any) -> AsyncGenerator[bytes, None]:
         """PCM16 at the server's rate. Closing this cancels the request at the server."""
+        import grpc
+
         try:
             async for sent in call:
                 if pcm := self._pcm(_read("Response", sent).tts_audio):
                     yield pcm
+        except grpc.RpcError:
+            self._registered.clear()  # a server that was started anew knows nobody
+            raise
         finally:
             call.cancel()
 

@@ -24,7 +24,7 @@ from xtalk_sherpa_onnx import catalogue, metadata
 from xtalk_sherpa_onnx.asr_local import LocalASR, SherpaOnnxLocal
 from xtalk_sherpa_onnx.asr_named import ParaformerLocal, SenseVoiceSmallLocal, ZipformerLocal
 from xtalk_sherpa_onnx.recognisers import FAMILIES, Recogniser
-from xtalk_sherpa_onnx.segments import joined, timed_words
+from xtalk_sherpa_onnx.segments import Growth, joined, timed_words
 
 from xtalk import schema
 from xtalk.audio import RATE_IN, AudioFrame
@@ -157,6 +157,26 @@ def test_trap_77_partials_of_a_whole_recording_cost_no_square_of_its_length(
     hear(LocalASR(Recogniser("zipformer_ctc", {}, sherpa)), bytes(2 * RATE_IN * 30))
     assert decoded[0] >= RATE_IN
     assert sum(decoded) < 4 * RATE_IN * 30
+
+
+def due(growth: Growth, seconds: int) -> list[int]:
+    """The seconds after which a recording is decoded that grows by one each time."""
+    return [at for at in range(1, seconds + 1) if growth.is_due(2 * RATE_IN * at)]
+
+
+def test_a_whole_recording_is_decoded_each_time_it_has_grown_by_half() -> None:
+    assert due(Growth(), 20) == [1, 2, 3, 5, 8, 12, 18]
+
+
+def test_a_slow_model_gives_partials_for_a_fifth_of_the_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = iter([0.0, 1.2])
+    monkeypatch.setattr("xtalk_sherpa_onnx.segments.time.perf_counter", lambda: next(clock))
+    growth = Growth()
+    with growth.decoding():
+        pass
+    assert due(growth, 20) == [6, 12, 18]
 
 
 def test_the_event_loop_goes_on_while_it_decodes() -> None:
@@ -569,46 +589,14 @@ def paraformer(tone_models: ToneModels, tmp_path: Path) -> str:
     return str(tmp_path)
 
 
-def test_sense_voice_takes_every_parameter_of_the_original(sense_voice: str) -> None:
-    params = {
-        "model": sense_voice,
-        "device": "cpu",
-        "hub": "hf",
-        "disable_update": True,
-        "vad_model": "fsmn-vad",
-        "vad_kwargs": {"max_single_segment_time": 30000},
-        "merge_vad": True,
-        "merge_length_s": 15,
-        "language": "zh",
-        "use_itn": False,
-        "batch_size_s": 60,
-        "ban_emo_unk": False,
-        "mock_window_size": 5,
-    }
-    asr = schema.build(SenseVoiceSmallLocal, params)
+def test_sense_voice_passes_language_and_itn_on(sense_voice: str) -> None:
+    asr = SenseVoiceSmallLocal(sense_voice, language="zh", use_itn=False)
     config = asr._recogniser.sherpa.config.model_config.sense_voice
     assert (config.language, config.use_itn) == ("zh", False)
 
 
-def test_paraformer_takes_every_parameter_of_the_original(paraformer: str) -> None:
-    params = {
-        "model": paraformer,
-        "vad_model": "fsmn-vad",
-        "punc_model": "ct-punc",
-        "spk_model": None,
-        "device": "cpu",
-        "ncpu": 2,
-        "output_dir": None,
-        "batch_size": 1,
-        "hub": "hf",
-        "batch_size_s": 300,
-        "hotword": None,
-        "disable_update": True,
-        "chunk_size": [0, 10, 5],
-        "encoder_chunk_look_back": 4,
-        "decoder_chunk_look_back": 1,
-    }
-    asr = schema.build(ParaformerLocal, params)
+def test_paraformer_takes_ncpu_as_its_threads(paraformer: str) -> None:
+    asr = ParaformerLocal(paraformer, ncpu=2)
     assert asr._recogniser.sherpa.config.model_config.num_threads == 2
 
 

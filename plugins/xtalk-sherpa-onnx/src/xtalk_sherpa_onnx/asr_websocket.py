@@ -180,7 +180,9 @@ class SherpaOnnxASR(ASR):
         growth = Growth()
         while await utterance.grow():
             if growth.is_due(len(utterance.pcm)):
-                yield await self._decoded(bytes(utterance.pcm))
+                with growth.decoding():
+                    transcript = await self._decoded(bytes(utterance.pcm))
+                yield transcript
         yield replace(await self._decoded(bytes(utterance.pcm)), final=True)
 
     async def _decoded(self, pcm: bytes) -> Transcript:

@@ -8,8 +8,10 @@ Both block while they decode, and belong to one thread at a time.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from xtalk.audio import RATE_IN, pcm_to_float
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["Growth", "OfflineSegment", "OnlineSegment", "Segment", "begin", "joined", "timed_words"]
 
 PARTIAL_S = 1.0  # the least after which a whole recording is decoded again
+SHARE = 0.2  # of the time, for partials of whole recordings
 
 
 class Segment(Protocol):
@@ -100,7 +103,8 @@ class OfflineSegment:
     def push(self, pcm: bytes) -> Transcript:
         self._pcm += pcm
         if self._growth.is_due(len(self._pcm)):
-            self._last = self._decode()
+            with self._growth.decoding():
+                self._last = self._decode()
         return self._last
 
     def end(self, pcm: bytes = b"") -> Transcript:
@@ -117,21 +121,31 @@ class OfflineSegment:
         return Transcript(text=result.text.strip(), words=words, lang=_language(result))
 
 
-@dataclass
 class Growth:
-    """When a whole recording is to be decoded again: after a second, then each time by half.
+    """When a whole recording is decoded again for a partial text, and how long that takes.
 
-    By half and not by a second, or the cost would grow with the square of the length.
+    After a second, then each time it has grown by half: by a second each time, the cost would grow
+    with the square of the length. A slow model does it more rarely, for a fifth of the time.
     """
 
-    decoded: int = 0
+    def __init__(self) -> None:
+        self._decoded = 0
+        self._took_s = 0.0
 
     def is_due(self, size: int) -> bool:
         """Whether a recording of this many bytes is to be decoded; then it counts as decoded."""
-        if size - self.decoded < max(2 * RATE_IN * PARTIAL_S, self.decoded / 2):
+        least_s = max(PARTIAL_S, self._took_s / SHARE)
+        if size - self._decoded < max(2 * RATE_IN * least_s, self._decoded / 2):
             return False
-        self.decoded = size
+        self._decoded = size
         return True
+
+    @contextmanager
+    def decoding(self) -> Iterator[None]:
+        """Around each decoding, to see how long it takes."""
+        began = time.perf_counter()
+        yield
+        self._took_s = time.perf_counter() - began
 
 
 class _told:
@@ -187,9 +201,9 @@ def timed_words(
     if len(tokens) != len(times):
         return ()
     words: list[Word] = []
-    for token, time in zip(tokens, times, strict=True):
+    for token, begin_s in zip(tokens, times, strict=True):
         text = token.replace("▁", " ").strip()
-        at = offset + time
+        at = offset + begin_s
         if not text or text.startswith("<|"):
             continue
         if words and not _begins_word(token, text, words[-1].text):

@@ -88,6 +88,7 @@ class FakeServer(FakeService):
     """
 
     texts: Iterable[str] = ("hello", "world")
+    closes_early = False
 
     def __init__(self) -> None:
         super().__init__()
@@ -117,6 +118,8 @@ class FakeServer(FakeService):
             if said == 0 and self.fault not in (Fault.EMPTY, Fault.GARBAGE):
                 await self.say(request, ws, 0)
                 said = 1
+                if self.closes_early:
+                    return
         else:
             return
         if self.fault is Fault.GARBAGE:
@@ -129,6 +132,23 @@ class FakeServer(FakeService):
         await self.piece(request, number)
         text = tuple(self.texts)[number]
         await ws.send_str(json.dumps({"text": text, "segment": number}))
+
+
+class FakeOldServer(FakeServer):
+    """Says `Done!` and leaves the connection open, but never that a reply was the last."""
+
+    async def converse(self, request: web.Request, ws: web.WebSocketResponse) -> None:
+        await super().converse(request, ws)
+        await ws.send_str("Done!")
+        async for _ in ws:
+            raise AssertionError("a second segment came over the connection")
+
+
+class FakePlainServer(FakeServer):
+    """Says what it hears without JSON."""
+
+    async def say(self, request: web.Request, ws: web.WebSocketResponse, number: int) -> None:
+        await ws.send_str(tuple(self.texts)[number])
 
 
 class FakeOfflineServer(FakeServer):

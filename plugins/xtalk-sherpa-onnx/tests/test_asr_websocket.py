@@ -11,7 +11,13 @@ from typing import Any
 
 import anyio
 import pytest
-from servers import FakeOfflineServer, FakeServer, real_server
+from servers import (
+    FakeOfflineServer,
+    FakeOldServer,
+    FakePlainServer,
+    FakeServer,
+    real_server,
+)
 from tone_models import ToneModels, tones_pcm
 from xtalk_sherpa_onnx.asr_websocket import SherpaOnnxASR
 
@@ -251,6 +257,44 @@ def test_sound_goes_out_while_somebody_speaks(fake: FakeServer) -> None:
                     heard.set()
         assert texts == ["hello", "hello world", "hello world"]
         assert fake.messages == [[320, 320]]
+
+    asyncio.run(check())
+
+
+def test_a_connection_that_does_not_say_which_reply_is_the_last_is_not_used_again() -> None:
+    """A reply that is late would be taken for one to the next segment."""
+
+    async def check(port: int) -> None:
+        async with opened(port) as asr:
+            for _ in range(2):
+                assert await asr.async_recognize(bytes(640)) == "hello world"
+
+    with running(FakeOldServer()) as service:
+        asyncio.run(check(service.port))
+        assert service.messages == [[320], [320]]
+
+
+def test_a_streaming_server_may_answer_in_bare_text() -> None:
+    async def check(port: int) -> None:
+        async with opened(port) as asr:
+            assert await asr.async_recognize(bytes(640)) == "hello there"
+
+    service = FakePlainServer()
+    service.texts = ("hello", "hello there")
+    with running(service):
+        asyncio.run(check(service.port))
+
+
+def test_a_server_that_closes_while_somebody_speaks_has_failed(fake: FakeServer) -> None:
+    async def check() -> None:
+        async def speak() -> AsyncIterator[AudioFrame]:
+            yield AudioFrame(bytes(640), RATE_IN)
+            await anyio.sleep_forever()
+
+        fake.closes_early = True
+        async with opened(fake.port) as asr:
+            with anyio.fail_after(5), pytest.raises(ModelError, match="broke off its answer"):
+                await _last(asr.transcribe(speak()))
 
     asyncio.run(check())
 

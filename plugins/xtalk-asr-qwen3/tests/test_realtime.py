@@ -41,7 +41,7 @@ def arguments_for(service: FakeRealtime, **config: Any) -> dict[str, Any]:
     quick = {
         "url": f"ws://127.0.0.1:{service.port}/api-ws/v1/realtime",
         "language": "en",
-        "final_wait_timeout_sec": 0.3,
+        "final_wait_timeout_sec": 5.0,
         "connect_retry_max_attempts": 2,
         "connect_retry_base_delay_sec": 0.01,
         "reconnect_on_send_error_max_attempts": 1,
@@ -66,8 +66,8 @@ class TestTurnDetection(ServiceChecks, ASRSuite):
         return service
 
     @pytest.fixture
-    def arguments(self, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
-        return arguments
+    def arguments(self, service: FakeRealtime) -> Mapping[str, Any]:  # type: ignore[override]
+        return arguments_for(service, final_wait_timeout_sec=0.3)
 
 
 class TestCommit(ServiceChecks, ASRSuite):
@@ -83,7 +83,7 @@ class TestCommit(ServiceChecks, ASRSuite):
 
     @pytest.fixture
     def arguments(self, service: FakeRealtime) -> Mapping[str, Any]:
-        return arguments_for(service, enable_turn_detection=False)
+        return arguments_for(service, enable_turn_detection=False, final_wait_timeout_sec=0.3)
 
 
 def using(
@@ -169,7 +169,7 @@ def test_words_are_told_while_somebody_speaks(arguments: Mapping[str, Any]) -> N
     using(arguments, check)
 
 
-def test_somebody_may_be_silent_for_longer_than_the_service(arguments: Mapping[str, Any]) -> None:
+def test_somebody_may_be_silent_for_longer_than_the_service(service: FakeRealtime) -> None:
     """The limit holds for the service, and only once the segment is over."""
 
     async def check(asr: Qwen3ASRFlashRealtime) -> None:
@@ -181,7 +181,7 @@ def test_somebody_may_be_silent_for_longer_than_the_service(arguments: Mapping[s
         async with aclosing(asr.transcribe(frames())) as transcripts:
             assert [transcript async for transcript in transcripts][-1].text == "what time is it"
 
-    using(arguments, check)
+    using(arguments_for(service, final_wait_timeout_sec=0.3), check)
 
 
 # --- the connection -----------------------------------------------------------------------------

@@ -38,7 +38,7 @@ def arguments(service: FakeDashScope) -> Mapping[str, Any]:
     return {
         "api_key": KEY,
         "url": f"ws://127.0.0.1:{service.port}/api-ws/v1/inference",
-        "stream_timeout": 0.3,
+        "stream_timeout": 5.0,
         "voices": VOICES,
     }
 
@@ -53,7 +53,7 @@ class TestCosyVoice(ServiceChecks, TTSSuite):
 
     @pytest.fixture
     def arguments(self, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
-        return arguments
+        return {**arguments, "stream_timeout": 0.3}
 
 
 def seconds(pcm: bytes) -> float:

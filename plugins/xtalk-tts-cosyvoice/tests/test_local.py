@@ -44,7 +44,7 @@ def arguments(service: FakeCosyVoice) -> Mapping[str, Any]:
         "host": "127.0.0.1",
         "port": service.relay.port,
         "stream": True,
-        "timeout": 0.3,
+        "timeout": 5.0,
         "voices": ["002", "anna"],
     }
 
@@ -61,7 +61,7 @@ class TestCosyVoiceLocal(ServiceChecks, TTSSuite):
 
     @pytest.fixture
     def arguments(self, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
-        return arguments
+        return {**arguments, "timeout": 0.3}
 
 
 class TestItsDefaults(TTSSuite):

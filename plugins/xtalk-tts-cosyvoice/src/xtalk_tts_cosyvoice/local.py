@@ -102,7 +102,7 @@ class CosyVoiceLocal(Voice):
             Field(description="further speakers of the server that may be asked for by name"),
         ] = (),
         server_rate: Annotated[
-            int, Field(ge=8000, le=48000, description="the model's rate; 22050 for CosyVoice 1")
+            int, Field(ge=8000, le=48000, description="the rate of the server's model, in Hz")
         ] = 24000,
         timeout: Annotated[
             float, Field(gt=0, description="seconds to the first piece of audio and between two")

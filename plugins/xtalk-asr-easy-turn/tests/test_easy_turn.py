@@ -274,6 +274,32 @@ def test_the_final_decode_waits_for_no_partial(service: FakeEasyTurn) -> None:
     assert final.text == "what time is it"
 
 
+def test_a_segment_that_is_given_up_gives_up_its_partial(service: FakeEasyTurn) -> None:
+    async def run() -> None:
+        asked = anyio.Event()
+
+        async def frames() -> AsyncIterator[AudioFrame]:
+            yield AudioFrame(SOUND[:48000], RATE_IN)
+            assert await run_in_thread(service.asked.wait, 3)
+            asked.set()
+            await anyio.sleep_forever()
+
+        async def listen() -> None:
+            async with aclosing(recogniser(service, timeout=600).transcribe(frames())) as heard:
+                async for _ in heard:
+                    pass
+
+        service.hold()
+        async with anyio.create_task_group() as group:
+            group.start_soon(listen)
+            await asked.wait()
+            group.cancel_scope.cancel()
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+        assert await run_in_thread(service.left.wait, 3), "the service goes on"
+
+    asyncio.run(run())
+
+
 def test_a_partial_that_fails_is_no_loss(service: FakeEasyTurn) -> None:
     async def frames() -> AsyncIterator[AudioFrame]:
         service.fail(Fault.BROKEN)

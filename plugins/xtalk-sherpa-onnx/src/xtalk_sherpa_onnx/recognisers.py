@@ -280,8 +280,7 @@ def _check_paths(name: str, value: Any, who: str) -> None:
 TAIL_S = 0.66  # what most encoders look ahead, and the rest of their last chunk
 # Paraformer's chunk is 0.6 s, of which the last 0.18 s wait for the next.
 TAILS_S = {"online_paraformer": 1.0}
-# Options that cannot end the process.
-HARMLESS = {"num_threads", "provider", "language", "use_itn"}
+HARMLESS = {"num_threads", "provider", "use_itn"}  # options that cannot end the process
 TRIAL_S = 300.0  # to read and try the largest model from a slow disk
 
 
@@ -337,7 +336,7 @@ def _load(
     tail_s = _check_files(kind, files)
     arguments = {**{name: str(path) for name, path in files.items()}, **options}
     arguments |= FAMILIES[kind].fixed
-    if key not in _tried and not _is_known(files, options):
+    if key not in _tried and not _is_known(make, files, options):
         _try(kind, arguments, who)
         _tried.add(key)
     try:
@@ -369,12 +368,13 @@ def _check_files(kind: str, files: Mapping[str, Path]) -> float:
     return max(TAILS_S.get(kind, TAIL_S), chunk_s)
 
 
-def _is_known(files: Mapping[str, Path], options: Mapping[str, Any]) -> bool:
-    """Whether it is a model of the catalogue, with no option that matters."""
+def _is_known(make: Any, files: Mapping[str, Path], options: Mapping[str, Any]) -> bool:
+    """Whether it is a model that was fetched, with no option that matters."""
+    takes = inspect.signature(make).parameters
     fetched = models_folder().absolute()
-    return set(options) <= HARMLESS and all(
-        fetched in path.absolute().parents for path in files.values()
-    )
+    return all(
+        name in HARMLESS or value == takes[name].default for name, value in options.items()
+    ) and all(fetched in path.absolute().parents for path in files.values())
 
 
 def _try(kind: str, arguments: Mapping[str, Any], who: str) -> None:
@@ -385,15 +385,18 @@ def _try(kind: str, arguments: Mapping[str, Any], who: str) -> None:
         "constructor": family.constructor,
         "arguments": dict(arguments),
     }
-    done = subprocess.run(
-        [sys.executable, "-m", "xtalk_sherpa_onnx.trial"],
-        input=json.dumps(job),
-        capture_output=True,
-        text=True,
-        errors="replace",
-        timeout=TRIAL_S,
-        check=False,
-    )
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "xtalk_sherpa_onnx.trial"],
+            input=json.dumps(job),
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=TRIAL_S,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise ConfigError(f"{who}: loading this {kind} takes longer than {TRIAL_S:g} s") from None
     if done.returncode:
         lines = done.stderr.strip().splitlines() or ["it gives no reason"]
         reason = re.sub(r"^\S+:\d+ ", "", lines[-1])

@@ -55,6 +55,19 @@ def spoken(path: Path, *parts: float | str) -> Path:
     return path
 
 
+@contextmanager
+def busy(processes: int) -> Iterator[None]:
+    """So many processes that do nothing but compute."""
+    command = [sys.executable, "-c", "while True: pass"]
+    running = [subprocess.Popen(command) for _ in range(processes)]
+    try:
+        yield
+    finally:
+        for process in running:
+            process.kill()
+            process.wait()
+
+
 @dataclass(frozen=True)
 class Served:
     url: str

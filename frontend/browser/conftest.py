@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,27 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--screenshots", type=Path, metavar="FOLDER", help="write pictures of the page here"
     )
+    parser.addoption(
+        "--load", type=int, default=0, metavar="N", help="so many busy processes while they talk"
+    )
+
+
+FIGURES = pytest.StashKey[list[str]]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[FIGURES] = []
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    for figure in terminalreporter.config.stash[FIGURES]:
+        terminalreporter.write_line(figure)
+
+
+@pytest.fixture
+def figure(request: pytest.FixtureRequest) -> Callable[[str], None]:
+    """Notes a measured figure, for the end of the run."""
+    return request.config.stash[FIGURES].append
 
 
 @pytest.fixture(scope="session")

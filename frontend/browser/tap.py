@@ -60,7 +60,7 @@ TAP = """
 """
 
 
-@dataclass
+@dataclass(eq=False)
 class Chunk:
     index: int
     pcm: np.ndarray[Any, np.dtype[np.int16]]
@@ -79,6 +79,19 @@ class Reply:
 
 
 @dataclass
+class Placed:
+    """A chunk that was heard from sample `at` on, `gap` samples after the one before."""
+
+    chunk: Chunk
+    at: int
+    gap: int
+
+    @property
+    def end(self) -> int:
+        return self.at + len(self.chunk.pcm)
+
+
+@dataclass(eq=False)
 class Wire:
     """The WebSocket of a page, as its frames went by."""
 
@@ -151,6 +164,32 @@ class Heard:
         at = start + int(np.argmax(np.fft.irfft(product, size)[: len(there)]))
         heard = self.samples[at : at + len(pcm)].astype(float)
         return at, float(np.corrcoef(heard, pcm[: len(heard)])[0, 1])
+
+    def place(self, reply: Reply) -> list[Placed]:
+        """Where each chunk was heard exactly as it was sent, until one was not.
+
+        A chunk of nothing but silence in front would be found anywhere: it is left out.
+        """
+        bytes_ = self.samples.tobytes()
+        sounding = [chunk for chunk in reply.chunks if chunk.pcm.any()]
+        first = reply.chunks[reply.chunks.index(sounding[0]) :] if sounding else []
+        placed: list[Placed] = []
+        at, reach = 0, len(self.samples)
+        for chunk in first:
+            found = _find(bytes_, chunk.pcm.tobytes(), at, reach)
+            if found is None:
+                break
+            placed.append(Placed(chunk, found, found - at if placed else 0))
+            at, reach = found + len(chunk.pcm), RATE
+        return placed
+
+
+def _find(heard: bytes, pcm: bytes, start: int, reach: int) -> int | None:
+    """The first sample of this within reach; only whole samples count."""
+    at = heard.find(pcm, 2 * start, 2 * (start + reach) + len(pcm))
+    while at > 0 and at % 2:
+        at = heard.find(pcm, at + 1, 2 * (start + reach) + len(pcm))
+    return None if at < 0 else at // 2
 
 
 def heard(page: Page) -> list[Heard]:

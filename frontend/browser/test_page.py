@@ -344,6 +344,7 @@ def test_it_comes_back_after_the_server_was_away(silent: Browser, show: Show) ->
         start(page)
     expect(page.locator(".connection")).to_have_text("Reconnecting", timeout=10_000)
     expect(page.locator(".notice.lost")).to_contain_text("No connection to the server")
+    expect(page.locator(".turn")).to_contain_text("Nobody hears you")
     show(page, "reconnecting")
     with serving("--port", str(port)):
         expect(page.locator(".connection")).to_have_text("Connected", timeout=20_000)

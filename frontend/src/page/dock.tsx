@@ -35,6 +35,7 @@ export function Dock({ usable, fail }: { usable: boolean; fail: (sentence: strin
 /** What is going on, as the key of a sentence. */
 export function turnKey(state: State): Key {
   if (!state.streaming) return "turn_off";
+  if (state.connection !== "open") return "turn_away";
   if (state.playback === "ducked") return "turn_ducked";
   if (state.playback === "paused") return "turn_paused";
   if (state.streamState === "speaking") return "turn_speaking";
@@ -46,7 +47,7 @@ export function turnKey(state: State): Key {
 type Owner = "you" | "agent" | "nobody";
 
 function owner(state: State): Owner {
-  if (!state.streaming) return "nobody";
+  if (!state.streaming || state.connection !== "open") return "nobody";
   if (state.playback === "paused") return "you";
   return state.streamState === "speaking" || state.streamState === "processing" ? "agent" : "you";
 }

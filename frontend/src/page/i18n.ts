@@ -41,6 +41,7 @@ const en = {
   ribbon: "Who spoke when, in the last {seconds} seconds",
 
   turn_off: "Not started",
+  turn_away: "Nobody hears you until the connection is back.",
   turn_idle: "Your turn. Go ahead.",
   turn_muted: "Muted. It does not hear you.",
   turn_listening: "Listening to you",
@@ -203,6 +204,7 @@ const zh: Record<Key, string> = {
   ribbon: "最近 {seconds} 秒内谁在说话",
 
   turn_off: "尚未开始",
+  turn_away: "连接恢复之前，没有人听到您。",
   turn_idle: "请说话。",
   turn_muted: "已静音，它听不到您。",
   turn_listening: "正在听您说",

@@ -53,7 +53,8 @@ class FakeRealtime(FakeService):
     """`sessions` holds the settings of every session and the names of the events it was sent.
 
     `texts` says what each recording is heard as. `failure` is an `error` that the next segment
-    ends in. `ready` counts the sessions that are set up; `heard` is set once there is audio.
+    ends in. Without turn detection a buffer of more than `longest` bytes is cut.
+    `ready` counts the sessions that are set up; `heard` is set once there is audio.
     """
 
     def __init__(self, texts: Mapping[str, str] = TEXTS, lang: str = "en") -> None:
@@ -61,6 +62,7 @@ class FakeRealtime(FakeService):
         self.known = [known(name, text, lang) for name, text in texts.items()]
         self.sessions: list[tuple[dict[str, Any], list[str]]] = []
         self.failure: dict[str, Any] | None = None
+        self.longest = 2**31
         self.audio: list[bytearray] = []
         self.ready = threading.Semaphore(0)
         self.heard = threading.Event()
@@ -132,6 +134,8 @@ class Session:
             self.service.heard.set()
             if detects:
                 await self.listen()
+            elif len(self.audio) > self.service.longest:
+                return await self.commit()
         elif kind == "input_audio_buffer.commit" and not detects and self.audio:
             return await self.commit()
         elif kind == "session.finish" and detects:

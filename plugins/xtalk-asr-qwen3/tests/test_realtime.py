@@ -127,6 +127,16 @@ def test_trap_63_a_segment_with_pauses_is_heard_whole(service: FakeRealtime, det
     using(arguments_for(service, enable_turn_detection=detects), check)
 
 
+def test_a_service_that_cuts_a_long_segment_by_itself_does_not_end_it(
+    service: FakeRealtime,
+) -> None:
+    async def check(asr: Qwen3ASRFlashRealtime) -> None:
+        assert (await hear(asr, FIRST, PAUSE, SECOND))[-1].text == "what time is it what can you do"
+
+    service.longest = len(FIRST) + len(PAUSE) // 2
+    using(arguments_for(service, enable_turn_detection=False), check)
+
+
 def test_trap_63_partial_transcripts_grow_and_say_what_is_stable(
     arguments: Mapping[str, Any],
 ) -> None:

@@ -259,6 +259,7 @@ class Spoken implements Conversation {
   #begin(sound: Sound): void {
     this.#sound = sound;
     this.#session.playback = sound.playback;
+    sound.ear.use(this.#models); // which may have come while it was being opened
     sound.ear.mute(this.state.micMuted);
     this.#store.set({ streaming: true });
     this.#announce();

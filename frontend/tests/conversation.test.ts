@@ -133,6 +133,8 @@ test("close leaves no timer, no socket, no listener, no audio", async () => {
   const { environment, conversation, clock, audio, socket } = await started();
   heard(socket, "hello", 1);
   reply(socket, 1, "Hello there.", [1, 2]);
+  await audio.speak(SPEECH, 20);
+  await audio.speak(NOISE, 10); // which leaves a timer for the ducking
   audio.output.play(50);
   conversation.close();
   assert.equal(clock.pending, 0);
@@ -152,6 +154,9 @@ test("restart begins a new session on a new connection and clears what is shown"
   assert.equal(environment.sockets.length, 2);
   assert.deepEqual(conversation.state.messages, []);
   assert.equal(conversation.state.streaming, false);
+  admit(environment.socket, "s2");
+  heard(environment.socket, "again", 1);
+  assert.deepEqual(conversation.state.messages.map(({ content }) => content), ["again"]);
 });
 
 test("clearing the history keeps the session", async () => {
@@ -229,6 +234,27 @@ test("audio of odd length is played, not thrown at", async () => {
   assert.deepEqual(socket.of("tts_chunk_played").map(({ chunk_index }) => chunk_index), [1, 2]);
 });
 
+test("a server that tells no text with its chunks is heard in full at the end", async () => {
+  const { conversation, audio, socket } = await started();
+  socket.receive({ action: "update_resp", data: { text: "Ten.", turn_id: 1 } });
+  socket.receive({ action: "tts_chunk_meta", data: { chunk_index: 1 } });
+  socket.receive(encodePcm(tone(4800)));
+  audio.output.play(200);
+  assert.equal(conversation.state.messages[0]?.heardChars, 0);
+  socket.receive({ action: "tts_finished", data: {} });
+  audio.output.play(10);
+  assert.equal(conversation.state.messages[0]?.heardChars, 4);
+});
+
+test("an announcement is for one piece of audio, and an empty piece is none", async () => {
+  const { audio, socket } = await started();
+  socket.receive({ action: "tts_chunk_meta", data: { chunk_index: 7 } });
+  socket.receive(new ArrayBuffer(0));
+  socket.receive(encodePcm(tone(480)));
+  audio.output.play(100);
+  assert.deepEqual(socket.of("tts_chunk_played").map(({ chunk_index }) => chunk_index), [0]);
+});
+
 test("audio without its announcement is played as chunk 0", async () => {
   const { audio, socket } = await started();
   socket.receive(encodePcm(tone(480)));
@@ -299,12 +325,16 @@ test("speech that the server takes for no interruption ducks for a second more",
 test("an energy detector sends no marks, unless it is told to", async () => {
   const silent = await speaking();
   await silent.audio.speak(SPEECH, 12);
+  await silent.audio.speak(NOISE, 10);
   assert.deepEqual(silent.socket.of("vad_speech_start"), []);
+  assert.deepEqual(silent.socket.of("vad_speech_end"), []);
   const marking = await speaking({ marks: true });
   await marking.audio.speak(SPEECH, 12);
   await marking.audio.speak(NOISE, 10);
   assert.equal(marking.socket.of("vad_speech_start").length, 1);
   assert.equal(marking.socket.of("vad_speech_end").length, 1);
+  assert.equal(marking.conversation.state.userSpeech, "none");
+  assert.equal(marking.conversation.state.streamState, "processing");
 });
 
 test("a pause by the server holds at the sample, and a resume goes on there", async () => {
@@ -385,6 +415,13 @@ test("mute drops frames, ends the segment, and calls off a candidate", async () 
   assert.equal(socket.frames.length, before + 5);
 });
 
+test("mute while the user is heard leaves nobody's turn", async () => {
+  const { conversation, socket } = await started();
+  heard(socket, "what", 1, false);
+  conversation.toggleMicMute();
+  assert.equal(conversation.state.streamState, "idle");
+});
+
 test("a microphone that was muted before the start is muted after it", async () => {
   const { environment, conversation } = setUp();
   admit(environment.socket);
@@ -456,6 +493,40 @@ test("models are given back at the end", async () => {
   await settle();
   conversation.close();
   assert.equal(close.mock.callCount(), 1);
+});
+
+test("a denoiser that fails in the middle is no longer shown as working", async () => {
+  const warn = mock.method(console, "warn", () => {});
+  const { environment, conversation } = setUp({ vadAssets: "/vad/", denoiser: "/d.onnx" });
+  const denoise = async () => {
+    throw new Error("broken");
+  };
+  environment.loadDenoiser = async () => ({ denoise, reset() {}, close() {} });
+  admit(environment.socket);
+  await conversation.toggleStreaming();
+  await settle();
+  assert.equal(conversation.state.denoising, true);
+  await environment.audio.speak(NOISE, 1);
+  assert.equal(conversation.state.denoising, false);
+  warn.mock.restore();
+});
+
+test("models that arrive after the end are given back", async () => {
+  const { environment, conversation } = setUp({ vadAssets: "/vad/", denoiser: "/d.onnx" });
+  const closed: string[] = [];
+  const detector = new EnergyDetector();
+  detector.close = () => closed.push("detector");
+  const denoise = async (frame: Float32Array) => frame;
+  const close = () => closed.push("denoiser");
+  let loaded = () => {};
+  environment.loadDetector = () => new Promise((resolve) => (loaded = () => resolve(detector)));
+  environment.loadDenoiser = async () => ({ denoise, reset() {}, close });
+  admit(environment.socket);
+  await conversation.toggleStreaming();
+  conversation.close();
+  loaded();
+  await settle();
+  assert.deepEqual(closed, ["detector", "denoiser"]);
 });
 
 // --- the connection ------------------------------------------------------------------------------

@@ -39,6 +39,7 @@ test("the state of one frame goes into the next, zero at first and after a reset
   const session = counting();
   const run = session.run;
   session.run = (feeds) => {
+    assert.deepEqual(feeds.audio?.dims, [1, 512]);
     assert.deepEqual(feeds.state?.dims, [1, 3]);
     states.push((feeds.state?.data as Float32Array)[0] as number);
     return run(feeds);

@@ -85,6 +85,19 @@ test("speech during the reply does not become the end of the turn before", () =>
   assert.equal(waterfall.reported(REPORT, 0)?.total, 665);
 });
 
+test("what was voiced for one turn is not the end of the next", () => {
+  const waterfall = new Waterfall();
+  waterfall.voiced(1000);
+  waterfall.marked(1200);
+  waterfall.transcribed(1);
+  waterfall.transcribed(2);
+  waterfall.arrived(2, 9000);
+  const { silence_ms: _, ...report } = REPORT;
+  const trace = waterfall.reported({ ...report, turn_id: 2 }, 0);
+  assert.equal(trace?.source, "server");
+  assert.equal(trace?.stages.silence, null);
+});
+
 test("a reply that nobody asked for has no trace, nor one whose turn is over", () => {
   const waterfall = new Waterfall();
   assert.equal(waterfall.reported(REPORT, 0), null);

@@ -1553,7 +1553,7 @@ var Ne = 1e3, Pe = class {
 		return be.open(e, t, this.#c, this.state.settings, this.#F, this.#r);
 	}
 	#_(e) {
-		this.#u = e, this.#r.playback = e.playback, e.ear.mute(this.state.micMuted), this.#n.set({ streaming: !0 }), this.#A(), this.refreshDevices();
+		this.#u = e, this.#r.playback = e.playback, e.ear.use(this.#c), e.ear.mute(this.state.micMuted), this.#n.set({ streaming: !0 }), this.#A(), this.refreshDevices();
 	}
 	#v() {
 		this.#d += 1, this.#m(), this.state.streaming && this.#M({

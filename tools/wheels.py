@@ -1,4 +1,7 @@
-"""Build every wheel, install them alone on each Python, and run the suites against them."""
+"""Build every wheel, install them on each Python, and run the suites on the oldest and the newest.
+
+The core's suite runs on each Python in environments of its own.
+"""
 
 from __future__ import annotations
 
@@ -23,11 +26,15 @@ def build(out: Path) -> list[str]:
     return [f"{name}[testing] @ {wheel.as_uri()}" for name, wheel in sorted(wheels.items())]
 
 
-def failures(python: str, requirements: list[str], env: Path) -> list[str]:
-    """Install the wheels, nothing compiled, and run each suite; the names of those that failed."""
+def install(python: str, requirements: list[str], env: Path) -> None:
+    """All wheels together in a new environment, nothing compiled; then list what they bring."""
     run("uv", "venv", "--quiet", "--python", python, env)
     run("uv", "pip", "install", "--quiet", "--only-binary=:all:", "--python", env, *requirements)
     run(env / "bin" / "xtalk", "plugins")
+
+
+def failures(env: Path) -> list[str]:
+    """Run each suite against the wheels; the names of those that failed."""
     pytest = env / "bin" / "pytest"
     return [
         f"{name} on Python {env.name}"
@@ -39,12 +46,14 @@ def failures(python: str, requirements: list[str], env: Path) -> list[str]:
 def main(tmp: Path) -> int:
     """0, or 1 and the suites that failed."""
     requirements, failed = build(tmp / "dist"), []
+    found = {version: python for version in PYTHONS if (python := interpreter(version))}
     for version in PYTHONS:
-        python = interpreter(version)
-        if python is None:
-            print(f"Python {version}: not installed here, so not tested")
+        if version in found:
+            install(found[version], requirements, tmp / version)
         else:
-            failed += failures(python, requirements, tmp / version)
+            print(f"Python {version}: not installed here, so not tested")
+    for version in dict.fromkeys([min(found, key=PYTHONS.index), max(found, key=PYTHONS.index)]):
+        failed += failures(tmp / version)
     print(*(f"failed: {name}" for name in failed), sep="\n")
     return 1 if failed else 0
 

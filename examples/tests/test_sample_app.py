@@ -43,7 +43,8 @@ def test_the_configurable_server_runs_the_offline_default(start: Any, dial: Any,
             assert client.received(m.FinishAsr)[0].text == "what is two plus three"
             assert client.received(m.FinishResp)[0].text == "2 plus 3 is 5."
 
-            assert "xtalk talk" in (await http.get("/")).text
+            assert "/static/page/page.js" in (await http.get("/")).text
+            assert "xtalk talk" in (await http.get("/status")).text
             voices = (await http.get("/api/voices")).json()["audios"]
             assert {"name": "British"} in voices
             for kind in ("tts", "llm"):

@@ -25,7 +25,7 @@ from xtalk.rewriter import CAPTION, THOUGHT, Rewriter
     [
         (DefaultCaptionRewriter, {}, CAPTION),
         (DefaultThoughtRewriter, {}, THOUGHT),
-        (SimpleRewriter, {"prompt": "In French: "}, "In French: "),
+        (SimpleRewriter, {"system_prompt": "In French: "}, "In French: "),
     ],
 )
 def test_a_rewriter_asks_with_its_prompt(
@@ -43,7 +43,10 @@ def test_a_rewriter_asks_with_its_prompt(
             await rewriter.close()
 
     run(test)
-    assert [r["messages"][0]["content"] for r in server.requests] == [f"{prompt}a text"] * 2
+    asked = [("system", prompt), ("user", "a text")]
+    for request in server.requests:
+        assert [(each["role"], each["content"]) for each in request["messages"]] == asked
+    assert len(server.requests) == 2
 
 
 def test_every_type_is_registered_in_its_slot() -> None:

@@ -48,12 +48,12 @@ class TestDefaultThoughtRewriter(TestDefaultCaptionRewriter):
 
 class TestSimpleRewriter(RewriterSuite):
     model = SimpleRewriter
-    params: ClassVar[Mapping[str, Any]] = {**SERVED, "prompt": "In French: "}
+    params: ClassVar[Mapping[str, Any]] = {**SERVED, "system_prompt": "In French: "}
     sdk = SDK
 
     @pytest.fixture
     def arguments(self, model: dict[str, Any]) -> Mapping[str, Any]:
-        return {"model": model, "prompt": "In French: "}
+        return {"model": model, "system_prompt": "In French: "}
 
 
 class TestOpenAIEmbeddings(EmbeddingsSuite):

@@ -17,16 +17,16 @@ Seconds = Annotated[float, Field(gt=0)]
 
 
 class SimpleRewriter(Rewriter):
-    """What the model makes of `prompt` and the text. `model` is as for DefaultAgent."""
+    """What the model makes of `system_prompt` and the text. `model` is as for DefaultAgent."""
 
     def __init__(
         self,
         model: dict[str, Any] | str | BaseChatModel,
-        prompt: str,
+        system_prompt: str,
         *,
         timeout_s: Seconds = 20.0,
     ) -> None:
-        self._prompt = prompt
+        self._system_prompt = system_prompt
         self._llm = Llm(model, timeout_s=timeout_s, owner=type(self).__name__)
 
     async def open(self) -> None:
@@ -51,9 +51,10 @@ class SimpleRewriter(Rewriter):
         return await self._ask(self._llm, text)
 
     async def _ask(self, llm: Llm, text: str) -> str:
-        from langchain_core.messages import HumanMessage
+        from langchain_core.messages import HumanMessage, SystemMessage
 
-        return (await llm.complete([HumanMessage(self._prompt + text)])).strip()
+        asked = [SystemMessage(self._system_prompt), HumanMessage(text)]
+        return (await llm.complete(asked)).strip()
 
 
 class DefaultCaptionRewriter(SimpleRewriter):
@@ -62,11 +63,11 @@ class DefaultCaptionRewriter(SimpleRewriter):
     def __init__(
         self,
         model: dict[str, Any] | str | BaseChatModel,
-        prompt: str = CAPTION,
+        system_prompt: str = CAPTION,
         *,
         timeout_s: Seconds = 20.0,
     ) -> None:
-        super().__init__(model, prompt, timeout_s=timeout_s)
+        super().__init__(model, system_prompt, timeout_s=timeout_s)
 
 
 class DefaultThoughtRewriter(SimpleRewriter):
@@ -75,8 +76,8 @@ class DefaultThoughtRewriter(SimpleRewriter):
     def __init__(
         self,
         model: dict[str, Any] | str | BaseChatModel,
-        prompt: str = THOUGHT,
+        system_prompt: str = THOUGHT,
         *,
         timeout_s: Seconds = 20.0,
     ) -> None:
-        super().__init__(model, prompt, timeout_s=timeout_s)
+        super().__init__(model, system_prompt, timeout_s=timeout_s)

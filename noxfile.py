@@ -21,6 +21,11 @@ nox.options.sessions = ["demo"]
 GROUPS = nox.project.load_toml(ROOT / "pyproject.toml")["dependency-groups"]
 OFFLINE = ["xtalk-agent-rules", "xtalk-asr-pocketsphinx", "xtalk-tts-espeak", "xtalk-vad-silero"]
 
+SERVICES = [
+    *("xtalk-asr-qwen3", "xtalk-elevenlabs", "xtalk-tts-cosyvoice"),
+    *("xtalk-tts-gpt-sovits", "xtalk-tts-index"),
+]
+
 
 def editable(*names: str, extra: str = "") -> list[str]:
     """The arguments that install these packages from their folders."""
@@ -131,8 +136,10 @@ def vendor_silero(session: nox.Session) -> None:
 @nox.session
 def bench(session: nox.Session) -> None:
     """Measure: nox -s bench, or another program of bench/ with its arguments after --."""
-    session.install(*editable("xtalk-core", "xtalk-server", "xtalk-example", *OFFLINE))
     program, *arguments = session.posargs or ["overhead"]
+    if program == "adaptors":
+        session.install(*editable(*SERVICES, extra="[testing]"), *editable("xtalk-core"))
+    session.install(*editable("xtalk-core", "xtalk-server", "xtalk-example", *OFFLINE))
     session.run("python", f"bench/{program}.py", *arguments)
 
 

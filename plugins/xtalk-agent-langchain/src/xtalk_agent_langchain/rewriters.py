@@ -53,6 +53,8 @@ class SimpleRewriter(Rewriter):
     async def _ask(self, llm: Llm, text: str) -> str:
         from langchain_core.messages import HumanMessage, SystemMessage
 
+        if not text.strip():
+            return ""  # servers refuse an empty message
         asked = [SystemMessage(self._system_prompt), HumanMessage(text)]
         return (await llm.complete(asked)).strip()
 

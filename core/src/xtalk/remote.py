@@ -50,6 +50,7 @@ __all__ = [
     "drop",
     "exchange",
     "explained",
+    "grpc_answer",
     "http_client",
     "open_socket",
 ]
@@ -378,6 +379,24 @@ async def explained(response: httpx.Response, reason: Callable[[Any], object]) -
             if isinstance(word, str) and re.fullmatch(r"[A-Za-z_.]{1,60}", word):
                 refusal.code = word
         raise
+
+
+# --- gRPC ---------------------------------------------------------------------------------------
+
+
+async def grpc_answer(call: Any) -> Any:
+    """What a unary call of grpc.aio brings; being cancelled ends it at the service.
+
+    The call is watched and not awaited until it is over: grpc.aio would replace the cancellation
+    by one of its own, in which anyio does not recognise its scope.
+    """
+    over = asyncio.Event()
+    call.add_done_callback(lambda _: over.set())
+    try:
+        await over.wait()
+    finally:
+        call.cancel()  # of no effect when it is over
+    return await call
 
 
 # --- what clones share --------------------------------------------------------------------------

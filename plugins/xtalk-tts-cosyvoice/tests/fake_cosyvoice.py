@@ -130,6 +130,9 @@ class FakeCosyVoice:
         yield from self.answer(first, (text(fields(request)) for request in requests), context)
 
     def register(self, request: bytes, context: grpc.ServicerContext) -> bytes:
+        ended = threading.Event()
+        context.add_callback(ended.set)
+        self.begin(context, ended)
         asked = fields(request)
         speaker = asked[1].decode()
         check_prompt(asked[3], context)

@@ -21,7 +21,7 @@ from xtalk import schema
 from xtalk.audio import RATE_IN, float_to_pcm, pcm_to_float
 from xtalk.errors import ConfigError, ModelError
 from xtalk.testing.recordings import path, recording
-from xtalk.testing.services import ServiceChecks
+from xtalk.testing.services import Fault, ServiceChecks
 from xtalk.testing.suites import TTSSuite
 from xtalk.threads import run_in_thread
 
@@ -197,6 +197,23 @@ def test_a_speaker_that_is_not_taken_is_a_failure(
     with pytest.raises(ModelError, match="refused the request"):
         says({**arguments, "mode": "register_spk", "spk_id": "guest", **PROMPTED})
     assert not service.asked
+
+
+@pytest.mark.parametrize(
+    ("fault", "says_so"), [(Fault.STALL, "took too long"), (Fault.BROKEN, "failed")]
+)
+def test_a_registration_that_fails_is_told_in_time_and_tried_again(
+    service: FakeCosyVoice, arguments: Mapping[str, Any], fault: Fault, says_so: str
+) -> None:
+    async def check(voice: CosyVoiceLocal) -> None:
+        service.fail(fault)
+        with pytest.raises(ModelError, match=says_so):
+            await voice.async_synthesize(TEXT)
+        service.fail(None)
+        assert await voice.async_synthesize(TEXT)
+
+    given = {**arguments, "mode": "register_spk", "spk_id": "guest", **PROMPTED}
+    using(CosyVoiceLocal, given, check)
 
 
 # --- sound --------------------------------------------------------------------------------------

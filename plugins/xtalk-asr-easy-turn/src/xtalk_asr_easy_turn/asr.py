@@ -16,7 +16,7 @@ from pydantic import Field
 
 from xtalk.audio import RATE_IN, AudioFrame, pcm_to_float
 from xtalk.errors import ModelError
-from xtalk.remote import Remote, Shared, Unreadable
+from xtalk.remote import Remote, Shared, Unreadable, grpc_answer
 from xtalk.speech.interfaces import ASR, Transcript
 from xtalk_asr_easy_turn.messages import HEALTH_CHECK, RECOGNIZE, message
 
@@ -134,7 +134,7 @@ class EasyTurnASR(ASR):
     async def _asked(self, request: bytes) -> Transcript:
         async with self._shared.use() as channel:
             call = channel.unary_unary(RECOGNIZE)(request, timeout=self._remote.timeout_s)
-            return _transcript(await _answer(call))
+            return _transcript(await grpc_answer(call))
 
     def _request(self, audio: bytes) -> bytes:
         samples = pcm_to_float(AudioFrame(audio, RATE_IN).check().pcm)
@@ -163,7 +163,7 @@ class EasyTurnASR(ASR):
         request = message("HealthRequest")().SerializeToString()
         async with self._shared.use() as channel:
             call = channel.unary_unary(HEALTH_CHECK)(request, timeout=self._remote.timeout_s)
-            return str(_read("HealthResponse", await _answer(call)).status)
+            return str(_read("HealthResponse", await grpc_answer(call)).status)
 
 
 class Pace:
@@ -217,21 +217,6 @@ async def _give_up(task: asyncio.Task[Any]) -> None:
         await asyncio.wait([task])
     if not task.cancelled():
         task.exception()  # or asyncio would complain that nobody asked for it
-
-
-async def _answer(call: Any) -> bytes:
-    """What a call brings; being cancelled ends it at the service.
-
-    The call is watched and not awaited until it is over: grpc.aio would replace the cancellation
-    by one of its own, in which anyio does not recognise its scope.
-    """
-    over = asyncio.Event()
-    call.add_done_callback(lambda _: over.set())
-    try:
-        await over.wait()
-    finally:
-        call.cancel()  # of no effect when it is over
-    return bytes(await call)
 
 
 def _read(name: str, content: bytes) -> Any:

@@ -22,7 +22,7 @@ from pydantic import Field
 
 from xtalk.audio import RATE_IN, RATE_OUT, Resampler, float_to_pcm, pcm_to_float
 from xtalk.errors import AudioError, ConfigError
-from xtalk.remote import Refusal, Remote, Replay, Shared, Unreadable
+from xtalk.remote import Refusal, Remote, Replay, Shared, Unreadable, grpc_answer
 from xtalk.wav import read_wav
 from xtalk_tts_cosyvoice.messages import message, parts, read, write
 from xtalk_tts_cosyvoice.text import speakable
@@ -221,7 +221,8 @@ class CosyVoiceLocal(Voice):
             prompt_audio_bytes=self._given["prompt_audio"],
             ori_sample_rate=RATE_IN,
         )
-        answer = _read("RegisterSpkResponse", await channel.unary_unary(REGISTER)(request))
+        registered = await grpc_answer(channel.unary_unary(REGISTER)(request))
+        answer = _read("RegisterSpkResponse", registered)
         if answer.status != REGISTERED:
             raise Refusal(400, "RegisterSpk")
         self._registered.add(self.voices[0])

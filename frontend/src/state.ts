@@ -260,8 +260,8 @@ export function quantiles(
 export function serverStages(data: LatencyMetricsMessage["data"]): LatencyTrace["stages"] {
   return {
     silence: data.silence_ms ?? null,
-    recognition: data.asr_latency_ms,
-    decision: null,
+    recognition: Math.max(0, data.asr_latency_ms - (data.decision_ms ?? 0)),
+    decision: data.decision_ms ?? null,
     firstToken: data.llm_first_token_ms,
     firstSentence: Math.max(0, data.llm_sentence_ms - data.llm_first_token_ms),
     firstAudio: data.tts_first_chunk_ms,

@@ -316,7 +316,8 @@ export interface SpeakerUpdatedMessage {
  *
  * An addition to the original's: `silence_ms` (part of e2e) is the silence that the server's
  * detector waited for, and the message comes once more when the user has heard the first audio,
- * with `playout_ms` from the end of speech to then.
+ * with `playout_ms` from the end of speech to then. `decision_ms` (part of asr_latency) is how
+ * long the answer waited, once the words were known, for the rest of what seemed unfinished.
  */
 export interface LatencyMetricsMessage {
   action: "latency_metrics";
@@ -329,6 +330,7 @@ export interface LatencyMetricsMessage {
     e2e_latency_ms: number;
     turn_id?: number;
     silence_ms?: number;
+    decision_ms?: number;
     playout_ms?: number;
   };
 }

@@ -11,14 +11,15 @@ const REPORT = {
   tts_first_chunk_ms: 60,
   e2e_latency_ms: 590,
   silence_ms: 200,
+  decision_ms: 30,
 };
 
 test("the stages of the server's report follow each other and add up to its whole", () => {
   const stages = serverStages(REPORT);
   assert.deepEqual(stages, {
     silence: 200,
-    recognition: 80,
-    decision: null,
+    recognition: 50,
+    decision: 30,
     firstToken: 100,
     firstSentence: 150,
     firstAudio: 60,

@@ -589,7 +589,8 @@ class LatencyMetricsUpdated(BaseEvent):
     """Told with the first audio of a reply, and again with `playout_ms` once that was heard.
 
     Each stage from the one before; `e2e` and `playout` from the true end of speech, the silence
-    included that it took to recognise it as such.
+    included that it took to recognise it as such. `decision` is the part of `asr_latency` behind
+    the verdict: the wait for the rest of what seemed unfinished.
     """
 
     network_latency_ms: int = 0
@@ -600,6 +601,7 @@ class LatencyMetricsUpdated(BaseEvent):
     e2e_latency_ms: int = 0
     turn_id: int = 0
     silence_ms: int | None = None
+    decision_ms: int | None = None
     playout_ms: int | None = None
 
 

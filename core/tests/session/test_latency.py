@@ -56,6 +56,20 @@ def test_of_a_client_that_marks_the_mark_is_the_end(talk: Any, run: Any) -> None
     run(main)
 
 
+@pytest.mark.parametrize(("tag", "waited_ms"), [("<complete>", 0), ("<incomplete>", 500)])
+def test_the_wait_for_the_rest_of_half_a_sentence_is_the_decisions(
+    talk: Any, run: Any, tag: str, waited_ms: int
+) -> None:
+    async def main() -> None:
+        async with talk(asr=ScriptedASR([f"book a table {tag}"])) as call:
+            await call.say(1.0)
+            figures = await call.client.wait_for(m.LatencyMetrics)
+            assert figures.decision_ms == pytest.approx(waited_ms, abs=5)
+            assert figures.asr_latency_ms >= figures.decision_ms
+
+    run(main)
+
+
 def test_what_is_unknown_is_not_on_the_wire() -> None:
     data = json.loads(m.LatencyMetrics(asr_latency_ms=5).to_json())["data"]
     assert list(data) == [

@@ -29,6 +29,7 @@ class _Turn:
     ended: float
     silence_ms: float | None
     network_ms: float
+    judged: float
     final: float
     token: float | None = None
     sentence: float | None = None
@@ -58,6 +59,7 @@ class LatencyManager(Manager):
         self._mark: events.VADSpeechEnd | None = None
         self._ended: float | None = None
         self._silence_ms: float | None = None
+        self._judged: float | None = None
         self._turn: _Turn | None = None
         self._speaking = 0  # the turn whose audio is sent
 
@@ -87,11 +89,17 @@ class LatencyManager(Manager):
         by_server = mark is not None and mark.source == "server"
         self._silence_ms = mark.silence_ms if mark is not None and by_server else None
 
+    @on(events.VerificationResult, 50)
+    def _accepted(self, event: events.VerificationResult) -> None:
+        """The words are known; what seems unfinished now waits for its rest."""
+        self._judged = event.at if event.is_valid else None
+
     # --- its answer -----------------------------------------------------------------------------
 
     @on(events.ASRResultFinal, 50)
     def _transcribed(self, event: events.ASRResultFinal) -> None:
         ended, self._ended = self._ended, None
+        judged, self._judged = self._judged, None
         self._turn = None
         if ended is not None:  # else nobody spoke, and there is no end of speech to count from
             self._turn = _Turn(
@@ -99,6 +107,7 @@ class LatencyManager(Manager):
                 ended=ended,
                 silence_ms=self._silence_ms,
                 network_ms=self._network_ms,
+                judged=event.at if judged is None else judged,
                 final=event.at,
             )
 
@@ -152,6 +161,7 @@ class LatencyManager(Manager):
             e2e_latency_ms=_ms(speech_ended, turn.chunk),
             turn_id=turn.id,
             silence_ms=None if turn.silence_ms is None else round(turn.silence_ms),
+            decision_ms=_ms(turn.judged, turn.final),
         )
         if began is not None:
             report = replace(report, playout_ms=_ms(speech_ended, began))

@@ -146,6 +146,7 @@ class OutputGateway(Manager):
                 e2e_latency_ms=event.e2e_latency_ms,
                 turn_id=event.turn_id or None,
                 silence_ms=event.silence_ms,
+                decision_ms=event.decision_ms,
                 playout_ms=event.playout_ms,
             )
         )

@@ -378,7 +378,8 @@ class LatencyMetrics(ServerMessage):
 
     An addition to the original's: `silence_ms` (part of e2e) is the silence that the server's
     detector waited for, and the message comes once more when the user has heard the first audio,
-    with `playout_ms` from the end of speech to then.
+    with `playout_ms` from the end of speech to then. `decision_ms` (part of asr_latency) is how
+    long the answer waited, once the words were known, for the rest of what seemed unfinished.
     """
 
     ACTION: ClassVar[str] = "latency_metrics"
@@ -394,6 +395,7 @@ class LatencyMetrics(ServerMessage):
     e2e_latency_ms: int = 0
     turn_id: int | None = None
     silence_ms: int | None = None
+    decision_ms: int | None = None
     playout_ms: int | None = None
 
 

@@ -485,8 +485,8 @@ function ae(e, t) {
 function oe(e) {
 	return {
 		silence: e.silence_ms ?? null,
-		recognition: e.asr_latency_ms,
-		decision: null,
+		recognition: Math.max(0, e.asr_latency_ms - (e.decision_ms ?? 0)),
+		decision: e.decision_ms ?? null,
 		firstToken: e.llm_first_token_ms,
 		firstSentence: Math.max(0, e.llm_sentence_ms - e.llm_first_token_ms),
 		firstAudio: e.tts_first_chunk_ms,

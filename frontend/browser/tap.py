@@ -18,8 +18,12 @@ TAP = """
   // On the audio thread: every block that goes to the loudspeaker, and the frame it begins at.
   const recorder = URL.createObjectURL(new Blob([`
     registerProcessor("recorder", class extends AudioWorkletProcessor {
+      // Chromium forgets to advance currentFrame while the page holds the lock of the graph.
+      next = 0;
       process([input]) {
-        if (input[0]) this.port.postMessage([currentFrame, input[0]]);
+        const frame = Math.max(this.next, currentFrame);
+        this.next = frame + 128;
+        if (input[0]) this.port.postMessage([frame, input[0]]);
         return true;
       }
     });
@@ -63,7 +67,7 @@ TAP = """
 @dataclass(eq=False)
 class Chunk:
     index: int
-    pcm: np.ndarray[Any, np.dtype[np.int16]]
+    pcm: np.ndarray[Any, np.dtype[np.int16]] = field(repr=False)
 
 
 @dataclass

@@ -50,6 +50,10 @@ export function playerWorklet(): void {
     resumeStep = 1 / (FADE_SECONDS * sampleRate);
     fade = 1; // back in after a pause
     last = 0;
+    // Its own count of frames: Chromium forgets to advance `currentFrame` while the page's thread
+    // holds the lock of the graph, and makes up for it later.
+    frame = 0;
+    next = 0;
 
     constructor() {
       super();
@@ -75,7 +79,7 @@ export function playerWorklet(): void {
     pause(): void {
       if (this.paused) return;
       this.paused = true;
-      this.tell({ type: "paused", time: currentFrame / sampleRate });
+      this.tell({ type: "paused", time: this.next / sampleRate });
     }
 
     resume(): void {
@@ -96,6 +100,8 @@ export function playerWorklet(): void {
       const channels = outputs[0] ?? [];
       const out = channels[0];
       if (out) {
+        this.frame = Math.max(this.next, currentFrame);
+        this.next = this.frame + out.length;
         this.decay(out, this.paused ? 0 : this.fill(out));
         for (const other of channels.slice(1)) other.set(out);
       }
@@ -125,7 +131,7 @@ export function playerWorklet(): void {
     }
 
     at(done: number): number {
-      return (currentFrame + done) / sampleRate;
+      return (this.frame + done) / sampleRate;
     }
 
     level(): number {

@@ -148,6 +148,10 @@ export class Worklet {
     return this.#scope.currentFrame;
   }
 
+  set frame(frame: number) {
+    this.#scope.currentFrame = frame;
+  }
+
   post(data: unknown): void {
     this.#processor.port.onmessage?.({ data });
   }

@@ -52,6 +52,19 @@ test("a chunk is said to begin and to be played at the very sample", () => {
   );
 });
 
+test("a browser that forgets to advance the frame does not date a chunk wrongly", () => {
+  const worklet = player();
+  played(worklet, 2);
+  worklet.frame -= 128;
+  worklet.post(chunk(tone(100)));
+  played(worklet, 1);
+  worklet.frame += 128;
+  worklet.post(chunk(tone(100), 2));
+  played(worklet, 1);
+  const began = events(worklet, "began").map((event) => Math.round(event.time * 48_000));
+  assert.deepEqual(began, [256, 384]);
+});
+
 test("after a pause the next sample is the one that was due", () => {
   const worklet = player();
   const samples = tone(48_000);

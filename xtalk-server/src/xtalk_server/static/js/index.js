@@ -14,6 +14,8 @@ function t() {
 		resumeStep = 1 / (e * sampleRate);
 		fade = 1;
 		last = 0;
+		frame = 0;
+		next = 0;
 		constructor() {
 			super(), this.port.onmessage = ({ data: e }) => this.obey(e);
 		}
@@ -26,7 +28,7 @@ function t() {
 		pause() {
 			this.paused || (this.paused = !0, this.tell({
 				type: "paused",
-				time: currentFrame / sampleRate
+				time: this.next / sampleRate
 			}));
 		}
 		resume() {
@@ -41,7 +43,7 @@ function t() {
 		process(e, t) {
 			let n = t[0] ?? [], r = n[0];
 			if (r) {
-				this.decay(r, this.paused ? 0 : this.fill(r));
+				this.frame = Math.max(this.next, currentFrame), this.next = this.frame + r.length, this.decay(r, this.paused ? 0 : this.fill(r));
 				for (let e of n.slice(1)) e.set(r);
 			}
 			return !this.ended;
@@ -73,7 +75,7 @@ function t() {
 			return t && (this.last = e[t - 1]), t;
 		}
 		at(e) {
-			return (currentFrame + e) / sampleRate;
+			return (this.frame + e) / sampleRate;
 		}
 		level() {
 			return this.gain !== this.target && (this.gain += this.step, (this.step === 0 || (this.target - this.gain) / this.step <= 0) && (this.gain = this.target)), this.fade < 1 && (this.fade = Math.min(1, this.fade + this.resumeStep)), this.gain * this.fade;

@@ -12,6 +12,8 @@
 		resumeStep = 1 / (FADE_SECONDS * sampleRate);
 		fade = 1;
 		last = 0;
+		frame = 0;
+		next = 0;
 		constructor() {
 			super();
 			this.port.onmessage = ({ data }) => this.obey(data);
@@ -35,7 +37,7 @@
 			this.paused = true;
 			this.tell({
 				type: "paused",
-				time: currentFrame / sampleRate
+				time: this.next / sampleRate
 			});
 		}
 		resume() {
@@ -53,6 +55,8 @@
 			const channels = outputs[0] ?? [];
 			const out = channels[0];
 			if (out) {
+				this.frame = Math.max(this.next, currentFrame);
+				this.next = this.frame + out.length;
 				this.decay(out, this.paused ? 0 : this.fill(out));
 				for (const other of channels.slice(1)) other.set(out);
 			}
@@ -92,7 +96,7 @@
 			return done;
 		}
 		at(done) {
-			return (currentFrame + done) / sampleRate;
+			return (this.frame + done) / sampleRate;
 		}
 		level() {
 			if (this.gain !== this.target) {

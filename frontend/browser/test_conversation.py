@@ -12,17 +12,20 @@ from typing import Any
 import numpy as np
 import pytest
 from browsing import Served, Watched, busy, launched, spoken, watch
-from playwright.sync_api import Page, Playwright
+from playwright.sync_api import Page, Playwright, TimeoutError
 from shown import Show
 from tap import RATE, Heard, Placed, Wire, heard, tapped
 
 from xtalk import session_log
+from xtalk.testing.stalls import StallWatch
 from xtalk.wav import read_wav
 
 SCRIPT = (2.0, "what-can-you-do", 3.0, "what-time-is-it", 4.0, "two-plus-three", 20.0)
 HELP, TIME, SUM = range(3)
 FADE = RATE // 100  # a stop dies away within 3 ms
 MINUTE_MS = 60_000
+ATTEMPTS = 3
+STALL_S = 0.06
 Figure = Callable[[str], None]
 NOTE_TURNS = """() => {
   window.turns = [];
@@ -61,37 +64,56 @@ def talk(
     show: Show,
     request: pytest.FixtureRequest,
 ) -> Iterator[Talk]:
-    """The conversation, held once for all tests; the page is still open, and stopped."""
-    microphone = spoken(tmp_path_factory.mktemp("talk") / "microphone.wav", *SCRIPT)
-    load = busy(request.config.getoption("--load"))
-    with launched(playwright, chromium, microphone) as browser, load:
-        # The recorder of the test is no script of the server's; the policy is tested elsewhere.
-        context = browser.new_context(viewport={"width": 1280, "height": 800}, bypass_csp=True)
-        page = context.new_page()
-        watched, wire = watch(page, server.url), tapped(page)
-        page.goto(server.url)
-        page.evaluate(NOTE_TURNS)
-        page.click("#start")
-        page.wait_for_function("document.querySelector('.heard')?.textContent.length > 30")
-        show(page, "speaking")
-        page.wait_for_selector(".turn[data-turn=turn_ducked], .turn[data-turn=turn_paused]")
-        show(page, "interrupting")
-        page.wait_for_function(
-            "document.querySelectorAll('.said.agent').length === 3"
-            " && document.querySelector('.turn').dataset.turn === 'turn_idle'",
-            timeout=MINUTE_MS,
-        )
-        played = heard(page)
-        show(page, "timing")
-        turns = page.evaluate("window.turns")
-        page.click("#start")
-        page.wait_for_selector(".start.start")
-        (session,) = wire.data("session_info")
-        log = server.folder / f"{session['session_id']}.jsonl"
-        assert len(played) == 1, "one AudioContext for the whole conversation"
-        while "conversation_end" not in log.read_text("utf-8"):  # it is written once a second
-            page.wait_for_timeout(100)
-        yield Talk(watched, wire, played[0], session_log.read(log), log.with_suffix(".wav"), turns)
+    """The conversation, held once for all tests; the page is still open, and stopped.
+
+    It is held again when the machine stood still in it, for then what was heard has real gaps.
+    """
+    load = request.config.getoption("--load")
+    for attempt in range(1, ATTEMPTS + 1):
+        microphone = spoken(tmp_path_factory.mktemp("talk") / "microphone.wav", *SCRIPT)
+        with (
+            launched(playwright, chromium, microphone) as browser,
+            busy(load),
+            StallWatch() as watch,
+        ):
+            # The recorder of the test is no script of the server's; the policy is tested elsewhere.
+            context = browser.new_context(viewport={"width": 1280, "height": 800}, bypass_csp=True)
+            try:
+                talk = held(context.new_page(), server, show)
+            except TimeoutError:
+                if attempt == ATTEMPTS or watch.worst_s < STALL_S:
+                    raise
+                continue
+            if attempt == ATTEMPTS or load or watch.worst_s < STALL_S:
+                yield talk
+                return
+
+
+def held(page: Page, server: Served, show: Show) -> Talk:
+    watched, wire = watch(page, server.url), tapped(page)
+    page.goto(server.url)
+    page.evaluate(NOTE_TURNS)
+    page.click("#start")
+    page.wait_for_function("document.querySelector('.heard')?.textContent.length > 30")
+    show(page, "speaking")
+    page.wait_for_selector(".turn[data-turn=turn_ducked], .turn[data-turn=turn_paused]")
+    show(page, "interrupting")
+    page.wait_for_function(
+        "document.querySelectorAll('.said.agent').length === 3"
+        " && document.querySelector('.turn').dataset.turn === 'turn_idle'",
+        timeout=MINUTE_MS,
+    )
+    played = heard(page)
+    show(page, "timing")
+    turns = page.evaluate("window.turns")
+    page.click("#start")
+    page.wait_for_selector(".start.start")
+    (session,) = wire.data("session_info")
+    log = server.folder / f"{session['session_id']}.jsonl"
+    assert len(played) == 1, "one AudioContext for the whole conversation"
+    while "conversation_end" not in log.read_text("utf-8"):  # it is written once a second
+        page.wait_for_timeout(100)
+    return Talk(watched, wire, played[0], session_log.read(log), log.with_suffix(".wav"), turns)
 
 
 def texts(page: Page, who: str) -> list[str]:

@@ -15,6 +15,8 @@ import pytest
 from browsing import launched, serving, spoken
 from playwright.sync_api import Page, Playwright
 
+pytestmark = pytest.mark.real_time
+
 EXAMPLE = Path(__file__).parents[2] / "examples" / "minimal_page" / "index.html"
 
 CONFIG = """

@@ -25,6 +25,8 @@ from xtalk_server.app import _application
 from xtalk_server.config import DEFAULT, ServerConfig
 from xtalk_server.testing import running
 
+pytestmark = pytest.mark.real_time
+
 PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
 STATIC = DEFAULT.parent / "static"
 

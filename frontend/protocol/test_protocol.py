@@ -19,6 +19,8 @@ import pytest
 from xtalk.testing import recordings
 from xtalk_server.testing import running
 
+pytestmark = pytest.mark.real_time
+
 TALK = Path(__file__).with_name("talk.ts")
 EMBEDDED = {
     "vad": "SileroVAD",

@@ -34,13 +34,19 @@ export interface PlaybackListener {
 const DUCKED = 0.2;
 const DUCK_SECONDS = 0.02;
 const UNDUCK_SECONDS = 0.1;
+/** What to do when something that was rendered is heard. */
+interface Coming {
+  then(): void;
+  cancel(): void;
+}
+
 const NO_CHUNK = -1; // the index of what a resampler had held back
 
 export class Playback {
   readonly #output: Output;
   readonly #clock: Clock;
   readonly #listener: PlaybackListener;
-  readonly #heard: (() => void)[] = []; // rendered, not yet audible: to call off at the close
+  readonly #coming: Coming[] = []; // rendered, not yet audible, in order
   readonly #samples = new Map<number, Float32Array>();
   #resampler: Resampler | null = null;
   #reply = 0;
@@ -132,7 +138,7 @@ export class Playback {
 
   /** Stop, and tell of nothing any more, not even of what is on its way to the ear. */
   abandon(): void {
-    for (const cancel of this.#heard.splice(0)) cancel();
+    for (const { cancel } of this.#coming.splice(0)) cancel();
     this.stop();
   }
 
@@ -199,11 +205,21 @@ export class Playback {
   /** Call back when what was rendered at this context time reaches the ear; null is now. */
   #whenHeard(time: number | null, then: (at: number) => void): void {
     const at = time === null ? this.#clock.now() : this.#output.audibleAt(time);
-    const cancel = this.#clock.after(Math.max(0, at - this.#clock.now()), () => {
-      this.#heard.splice(this.#heard.indexOf(cancel), 1);
-      then(at);
-    });
-    this.#heard.push(cancel);
+    const wait = Math.max(0, at - this.#clock.now());
+    const coming = {
+      then: () => then(at),
+      cancel: this.#clock.after(wait, () => this.#hear(coming)),
+    };
+    this.#coming.push(coming);
+  }
+
+  /** The browser's account of its latency wavers: what was rendered earlier is heard earlier. */
+  #hear(coming: Coming): void {
+    while (this.#coming.includes(coming)) {
+      const first = this.#coming.shift() as Coming;
+      first.cancel();
+      first.then();
+    }
   }
 
   #show(): void {

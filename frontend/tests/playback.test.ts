@@ -70,6 +70,19 @@ test("a reply is finished when all of it has been heard and no more is to come",
   assert.equal(at["finished"], 120 + LATENCY_MS);
 });
 
+test("a browser whose latency wavers does not finish a reply before its last chunk is heard", () => {
+  const { output, playback, told } = setUp();
+  let latency = LATENCY_MS;
+  output.audibleAt = (time) => time * 1000 + latency--; // each account is a little earlier
+  playback.begin();
+  playback.play(1, chunk(60), RATE);
+  playback.play(2, chunk(60), RATE);
+  playback.end();
+  output.play(200);
+  const order = ["began 1", "played 1", "began 2", "played 2", "finished"];
+  assert.deepEqual(told.filter((each) => order.includes(each)), order);
+});
+
 test("a reply whose end is told after its last sample is finished too", () => {
   const { output, playback, told } = setUp();
   playback.begin();

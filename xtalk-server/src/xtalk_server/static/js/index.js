@@ -1155,13 +1155,13 @@ var de = class {
 		e?.length && this.#p(q, e), this.#c = !0, this.#_();
 	}
 	stop() {
-		this.begin(), this.#u = this.#d = !1, this.#i.clear(), this.#e.send({ type: "stop" }), this.#y();
+		this.begin(), this.#u = this.#d = !1, this.#i.clear(), this.#e.send({ type: "stop" }), this.#b();
 	}
 	pause() {
-		this.#u || (this.#u = !0, this.#e.send({ type: "pause" }), this.#y());
+		this.#u || (this.#u = !0, this.#e.send({ type: "pause" }), this.#b());
 	}
 	resume() {
-		this.#u && this.#e.send({ type: "resume" }), this.#u = !1, this.unduck(), this.#y();
+		this.#u && this.#e.send({ type: "resume" }), this.#u = !1, this.unduck(), this.#b();
 	}
 	get paused() {
 		return this.#u;
@@ -1174,17 +1174,17 @@ var de = class {
 			type: "gain",
 			value: ge,
 			seconds: _e
-		}), this.#y());
+		}), this.#b());
 	}
 	unduck() {
 		this.#d && (this.#d = !1, this.#e.send({
 			type: "gain",
 			value: 1,
 			seconds: ve
-		}), this.#y());
+		}), this.#b());
 	}
 	abandon() {
-		for (let e of this.#r.splice(0)) e();
+		for (let { cancel: e } of this.#r.splice(0)) e();
 		this.stop();
 	}
 	setVolume(e) {
@@ -1213,7 +1213,7 @@ var de = class {
 	#h(e, t, n) {
 		let r = this.#i.get(e);
 		this.#i.delete(e), t === this.#o && e !== q && this.#v(n, (n) => {
-			t === this.#o && (this.#y(), this.#n.began(e, n), r && this.#n.samples(r, this.#e.rate));
+			t === this.#o && (this.#b(), this.#n.began(e, n), r && this.#n.samples(r, this.#e.rate));
 		});
 	}
 	#g(e, t, n) {
@@ -1222,16 +1222,23 @@ var de = class {
 	#_() {
 		let e = this.#o;
 		!this.#c || this.#s > 0 || this.#v(this.#l, (t) => {
-			e === this.#o && (this.begin(), this.#y(), this.#n.finished(t));
+			e === this.#o && (this.begin(), this.#b(), this.#n.finished(t));
 		});
 	}
 	#v(e, t) {
-		let n = e === null ? this.#t.now() : this.#e.audibleAt(e), r = this.#t.after(Math.max(0, n - this.#t.now()), () => {
-			this.#r.splice(this.#r.indexOf(r), 1), t(n);
-		});
-		this.#r.push(r);
+		let n = e === null ? this.#t.now() : this.#e.audibleAt(e), r = Math.max(0, n - this.#t.now()), i = {
+			then: () => t(n),
+			cancel: this.#t.after(r, () => this.#y(i))
+		};
+		this.#r.push(i);
 	}
-	#y() {
+	#y(e) {
+		for (; this.#r.includes(e);) {
+			let e = this.#r.shift();
+			e.cancel(), e.then();
+		}
+	}
+	#b() {
 		let e = this.#s > 0 || this.#l !== null && !this.#u, t = this.#d ? "ducked" : "playing", n = this.#u ? "paused" : e ? t : "idle";
 		n !== this.#f && (this.#f = n, this.#n.changed(n));
 	}

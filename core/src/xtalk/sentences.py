@@ -72,10 +72,13 @@ class Splitter:
         self._longest = longest
         self._index = 0
         self._start = 0
+        self._line_head = True  # does the text that is looked at begin a line?
         self._text = ""
         self._begin(0)
 
     def _begin(self, start: int) -> None:
+        if start:
+            self._line_head = self._text[:start].rstrip(" \t").endswith("\n")
         self._text = self._text[start:]
         self._start += start
         self._place = 0  # everything before it has been looked at
@@ -115,7 +118,7 @@ class Splitter:
         sentence = Sentence(
             index=self._index,
             text=text,
-            spoken=plain(text),
+            spoken=plain(text, line_head=self._line_head),
             span=(self._start, self._start + end),
         )
         self._index += 1
@@ -138,7 +141,7 @@ class Splitter:
         return done
 
     def _long_enough(self, end: int) -> bool:
-        if not self._words or not plain(self._text[:end]):
+        if not self._words or not plain(self._text[:end], line_head=self._line_head):
             return False
         return self._index == 0 or self._width >= SHORT
 
@@ -252,18 +255,26 @@ def _is_cjk(char: str) -> bool:
 _LINK = re.compile(r"!?\[([^\]]*)\]\([^)\s]*\)")
 _RULE = re.compile(r"^[ \t]*([-*_])(?:[ \t]*\1){2,}[ \t]*$", re.MULTILINE)
 _LINE = re.compile(r"^[ \t]*(?:#{1,6}[ \t]+|[-*+•][ \t]+|>[ \t]?)", re.MULTILINE)
-_MARKS = re.compile(r"\*\*|~~|`+|(?<!\w)__|__(?!\w)|(?<!\S)[*_](?=\S)|(?<=\S)[*_](?![\w*])")
+# Between numbers, names and brackets they are operators: 2**10, 2*(3+4). In pairs they are not.
+_PAIRS = re.compile(r"(?<![0-9A-Za-z)\]*])(\*\*?)(?=[^\s*])(.+?)(?<=[^\s*])\1(?![0-9A-Za-z*])")
+_OPERAND = r"[0-9A-Za-z(\[$€£]|[-+.]\d"
+_MARKS = re.compile(
+    rf"(?<![0-9A-Za-z)\]])\*\*|\*\*(?!{_OPERAND})|~~|`+|(?<!\w)__|__(?!\w)|(?<!\S)[*_](?=\S)"
+    rf"|(?<=\S)[*_](?![\w*])(?!(?<=[0-9A-Za-z)\]]\*)(?:{_OPERAND}))"
+)
 _EMOJI = re.compile("[\u2600-\u27bf\u2b00-\u2bff\ufe0f\u200d\U0001f000-\U0001faff]")
-_HEAD = re.compile(r"^[\s.!?。！？,;:，；：、—…)\]}）”’」』》】]+")
+_HEAD = re.compile(r"^(?:(?!(?<!\.)\.\d)[\s.!?。！？,;:，；：、—…)\]}）”’」』》】])+")
 
 
-def plain(text: str) -> str:
+def plain(text: str, *, line_head: bool = True) -> str:
     """The words without markdown and emoji; numbers, hyphens and words stay as they are.
 
-    "" when nothing can be spoken.
+    "- 5" is an item of a list where a line begins, so say whether the text begins one. "" when
+    nothing can be spoken.
     """
-    text = _LINK.sub(r"\1", text)
-    text = _LINE.sub("", _RULE.sub("", text))
+    begun, newline, rest = ("", "", text) if line_head else text.partition("\n")
+    text = begun + newline + _LINE.sub("", _RULE.sub("", rest))
+    text = _PAIRS.sub(r"\2", _LINK.sub(r"\1", text))
     text = _EMOJI.sub("", _MARKS.sub("", text))
     text = " ".join(_HEAD.sub("", text).split())
     return text if any(char.isalnum() for char in text) else ""

@@ -157,7 +157,28 @@ def test_the_tokens_make_no_difference(text: str, data: st.DataObject) -> None:
         ("1. First", "1. First"),
         ("2*3*4 is twenty-four", "2*3*4 is twenty-four"),
         ("It costs $5.", "It costs $5."),
+        ("2**10 is 1024.", "2**10 is 1024."),
+        ("2*(3+4) and (1+2)*-3", "2*(3+4) and (1+2)*-3"),
+        ("**GPT**(a model) and *this*(one)", "GPT(a model) and this(one)"),
+        ("**2**10** is a power", "2**10 is a power"),
+        ("**Cut in the middle.", "Cut in the middle."),
+        ("这是**重点**内容", "这是重点内容"),
+        (".5 percent", ".5 percent"),
+        ("...5 of them", "5 of them"),
+        (") .5 percent", ".5 percent"),
     ],
 )
 def test_what_is_spoken_keeps_numbers_and_words(text: str, spoken: str) -> None:
     assert plain(text) == spoken
+
+
+def test_a_minus_in_the_middle_of_a_line_is_no_item_of_a_list() -> None:
+    splitter = Splitter()
+    text = "It freezes! - 5 degrees it is.\n- an item\nDone! \n- another"
+    pieces = [*splitter.push(text), *splitter.flush()]
+    assert [piece.spoken for piece in pieces] == [
+        "It freezes!",
+        "- 5 degrees it is.",
+        "an item",
+        "Done! another",
+    ]

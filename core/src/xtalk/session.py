@@ -62,6 +62,7 @@ ENDINGS = (
     events.TranscriptReady,
     events.ConversationEnded,
 )
+USES = (events.VADSpeechStart, *ENDINGS)
 
 
 class Clock:
@@ -168,7 +169,7 @@ class Session:
         self._gone = False
         self._sent_all: asyncio.Future[None] | None = None
         self._close: tuple[int, str] = (1000, "")
-        self._last_heard = 0.0
+        self._used_at = 0.0
         self.began = 0.0
         self.tap: SessionLog | None = None  # writes down all that crosses the boundary, if wanted
 
@@ -347,13 +348,19 @@ class Session:
         replaced = [guard.model for guard in self._guards if guard.retired]
         return [m for m in self._opened if id(m) not in retired] + replaced
 
+    def used(self) -> None:
+        """Somebody wants something of the session: it is not idle."""
+        self._used_at = self.clock.now()
+
     async def _watch_idle(self, idle_s: float) -> None:
-        self._last_heard = self.clock.now()
-        while True:
-            left = self._last_heard + idle_s - self.clock.now()
-            if left <= 0:
-                break
+        """Speech, turns and commands are use; pings and a microphone that hears nothing are not."""
+        for kind in USES:
+            self.bus.subscribe(kind, lambda event: self.used())
+        self.used()
+        while (left := self._used_at + idle_s - self.clock.now()) > 0:
             await anyio.sleep(left)
+            if self.busy:
+                self.used()
         self.send(messages.Error(message=f"Nothing was heard for {idle_s:g} s; good-bye."))
         self.close(1000, "idle")
 
@@ -370,7 +377,6 @@ class Session:
             self._receive(item)
 
     def _receive(self, item: str | bytes) -> None:
-        self._last_heard = self.clock.now()
         if self.tap is not None:
             self.tap.received(item)
         frame = self._input.receive(item)
@@ -380,7 +386,7 @@ class Session:
     def hear(self, frame: AudioFrame) -> None:
         """Raw audio of the microphone, on its way by plain calls."""
         if self._dialogue is not None:
-            self._dialogue.last_frame = self._last_heard
+            self._dialogue.last_frame = self.clock.now()
         if self.bus.has(events.AudioFrameReceived):
             self.bus.post(events.AudioFrameReceived(audio_data=frame.pcm))
         if self._enhancer is not None:

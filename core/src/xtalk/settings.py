@@ -129,7 +129,9 @@ class ServiceConfig(BaseModel):
     session_limit_sec: Annotated[
         float, Field(ge=0, description="longest conversation; 0: no limit")
     ] = 0
-    idle_timeout_sec: Annotated[float, Field(ge=0, description="0: never")] = 0
+    idle_timeout_sec: Annotated[
+        float, Field(ge=0, description="without speech, a turn or a command; 0: never")
+    ] = 0
     clone_patience_sec: Annotated[
         float, Field(ge=0, description="wait for a busy model before another copy is made")
     ] = 0.25

@@ -283,11 +283,35 @@ def test_a_client_that_vanishes_ends_everything(talk: Any, run: Any) -> None:
     assert len(agent.closings) == 1
 
 
-def test_an_idle_client_is_sent_away_with_a_word(talk: Any, run: Any) -> None:
+@pytest.mark.parametrize("microphone", [True, False])
+def test_an_idle_client_is_sent_away_with_a_word(talk: Any, run: Any, microphone: bool) -> None:
+    """Whatever its microphone and its heartbeat go on sending."""
+
     async def main() -> None:
-        async with talk(config={"idle_timeout_sec": 5}, microphone=False) as call:
-            await call.client.wait_for(m.Error, timeout=20)
+        began = anyio.current_time()
+        async with talk(config={"idle_timeout_sec": 40}, microphone=microphone) as call:
+            error = await call.client.wait_for(m.Error, timeout=41)
+            assert anyio.current_time() - began == pytest.approx(40, abs=0.1)
+            assert error.message == "Nothing was heard for 40 s; good-bye."
             await anyio.sleep(1)
+            assert call.transport.closed == (1000, "idle")
+
+    run(main)
+
+
+def test_who_speaks_listens_or_asks_for_something_is_not_idle(talk: Any, run: Any) -> None:
+    long = ScriptedAgent(["A sentence that takes a while to be spoken. "] * 10)
+
+    async def main() -> None:
+        async with talk(agent=long, config={"idle_timeout_sec": 10}) as call:
+            await anyio.sleep(8)
+            await call.say()
+            await call.client.wait_until_heard(timeout=60)
+            await anyio.sleep(8)
+            call.client.send(m.ChangeTtsSpeed(speed=1.2))
+            await anyio.sleep(8)
+            assert call.transport.closed is None
+            await anyio.sleep(3)
             assert call.transport.closed == (1000, "idle")
 
     run(main)

@@ -47,6 +47,8 @@ class InputGateway(Manager):
             )
             self._session.send(pong)
             return
+        if not isinstance(message, messages.ClockSync):  # that follows a pong by itself
+            self._session.used()
         event = _EVENTS[type(message)](message)
         if isinstance(event, _SWITCHES) and not self.event_bus.has(type(event)):
             raise ProtocolError("This server does not let clients change its models.")

@@ -30,6 +30,7 @@ import anyio
 from xtalk import events
 from xtalk.agent import Text, ToolCall, ToolResult, Usage
 from xtalk.audio import RATE_IN, AudioFrame
+from xtalk.calls import overrides
 from xtalk.disk import Disk
 from xtalk.errors import ModelError, XtalkError
 from xtalk.schema import masked
@@ -266,7 +267,8 @@ class SessionLog:
     def model(self, model: T) -> T:
         """A detector, watched: its calls are records of their own."""
         if isinstance(model, VAD):
-            return cast("T", _WatchedVAD(model, self._voice))
+            watched = _AsyncVAD if overrides(model, VAD, "async_is_speech") else _WatchedVAD
+            return cast("T", watched(model, self._voice))
         if isinstance(model, TurnDetector):
             return cast("T", _WatchedTurnDetector(model, partial(self._record, "judged")))
         return model
@@ -348,6 +350,15 @@ class _WatchedVAD(VAD):
 
     def reset(self) -> None:
         self._vad.reset()
+
+
+class _AsyncVAD(_WatchedVAD):
+    """One that is async by nature, and is asked so with a log as without."""
+
+    async def async_is_speech(self, frame: bytes) -> bool:
+        speech = await self._vad.async_is_speech(frame)
+        self._tell(float(speech))
+        return speech
 
 
 class _WatchedTurnDetector(TurnDetector):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -171,7 +172,10 @@ def test_a_segment_that_is_dropped_while_the_detector_thinks_leaves_nothing(
     run(main)
 
 
-def test_a_detector_that_is_async_by_nature_is_asked_so(talk: Any, run: Any) -> None:
+@pytest.mark.parametrize("logged", [False, True])
+def test_a_detector_that_is_async_by_nature_is_asked_so(
+    talk: Any, run: Any, tmp_path: Path, logged: bool
+) -> None:
     class Remote(LoudnessVAD):
         inline = False
 
@@ -183,7 +187,8 @@ def test_a_detector_that_is_async_by_nature_is_asked_so(talk: Any, run: Any) -> 
             return LoudnessVAD().is_speech(frame)
 
     async def main() -> None:
-        async with talk(vad=Remote()) as call:
+        config = {"session_log": str(tmp_path)} if logged else {}
+        async with talk(vad=Remote(), config=config) as call:
             await call.say()
             await call.client.wait_until_heard()
             assert not call.client.received(m.Error)

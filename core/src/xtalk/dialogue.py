@@ -471,7 +471,7 @@ class Dialogue:
         if self.segment == "none" or event.turn_id not in (0, self._m):
             return []
         if event.error or event.transcript is None:
-            return self._reject("7", event.error or "decode failed", now)
+            return self._lost(event.error or "decode failed", now)
         raw = event.transcript.text
         found = _TAG.search(raw)
         tag = event.transcript.tag or (found.group().lower() if found else None)
@@ -521,6 +521,18 @@ class Dialogue:
         if self.sounding and _accepts(verdict):  # row 6e
             return [self._decide("6e", "stop the reply", verdict), *self._interrupt("reopened")]
         return []
+
+    def _lost(self, reason: str, now: float) -> list[BaseEvent]:
+        """A piece cannot be understood; the segment goes on if there is another behind it."""
+        speech = self._speech
+        behind = speech.decodes if self.segment == "open" else speech.decodes - 1
+        if behind <= 0:
+            return self._reject("7", reason, now)
+        speech.decodes -= 1
+        speech.prefix, speech.partial = speech.text, ""
+        if self.segment == "closing":
+            speech.timers["decode"] = now + self.config.decode_s
+        return [self._decide("7g", "go on", Verdict(kind="reject", reason=reason))]
 
     def _judge_final(self, text: str, tag: str | None, now: float) -> list[BaseEvent]:
         verdict = self._verdict(text, tag)

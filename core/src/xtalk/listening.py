@@ -38,6 +38,7 @@ class Segment:
         self.ended_at = 0.0
         self.waiting_s = sum(frame.seconds for frame in pre_roll)
         self.scope = anyio.CancelScope()
+        self.limit = anyio.CancelScope()  # of the recogniser, once others wait behind it
         self.done = anyio.Event()
         self._frames = list(pre_roll)
         self._wake: asyncio.Future[None] | None = None
@@ -55,6 +56,8 @@ class Segment:
 
     def fail(self, error: Exception) -> None:
         self._error = error
+        self._frames.clear()
+        self.waiting_s = 0.0
         self._awake()
 
     def _awake(self) -> None:
@@ -84,7 +87,9 @@ class Listening:
 
     `report(turn_id, transcript, error, lag_s)` is called with every transcript, and once with an
     error when a segment cannot be decoded. Audio is never dropped from the middle: a recogniser
-    that falls `backlog_s` behind loses the segment.
+    that falls `backlog_s` behind loses the segment. One that has not given the final transcript of
+    a segment for `patience_s`, while another segment waits, loses that one and goes on with the
+    next; how long the last may take is for others to say.
     """
 
     def __init__(
@@ -96,6 +101,7 @@ class Listening:
         now: Callable[[], float],
         pre_roll_s: float,
         backlog_s: float = 30.0,
+        patience_s: float = 5.0,
     ) -> None:
         self._transcribe = transcribe
         self._report = report
@@ -103,10 +109,12 @@ class Listening:
         self._now = now
         self._pre_roll_s = pre_roll_s
         self._backlog_s = backlog_s
+        self._patience_s = patience_s
         self._ring: deque[AudioFrame] = deque()
         self._ring_s = 0.0
         self._open: Segment | None = None
         self._live: list[Segment] = []
+        self._free_at = now()  # when the recogniser was done with the segment before
         self._lagging = 0
 
     def push(self, frame: AudioFrame) -> None:
@@ -118,9 +126,10 @@ class Listening:
         if segment is None:
             return
         segment.push(frame)
-        if segment.waiting_s > self._backlog_s:
+        if sum(each.waiting_s for each in self._live) > self._backlog_s:
             self._open = None
             segment.fail(ModelError("Speech recognition fell too far behind."))
+            segment.end(self._now())
 
     def begin(self, turn_id: int) -> None:
         """A segment starts, with the pre-roll at its head; an open one goes on instead."""
@@ -129,7 +138,14 @@ class Listening:
         previous = self._live[-1] if self._live else None
         segment = self._open = Segment(turn_id, list(self._ring))
         self._live.append(segment)
+        self._hurry()
         self._spawn(self._decode, segment, previous)
+
+    def _hurry(self) -> None:
+        """A recogniser that hangs must not hold up what is said again."""
+        first = self._live[0] if len(self._live) > 1 else None
+        if first is not None and first.ended:
+            first.limit.deadline = max(first.ended_at, self._free_at) + self._patience_s
 
     def end(self) -> None:
         """The open segment is over; its final transcript follows."""
@@ -157,7 +173,10 @@ class Listening:
             with segment.scope:
                 if previous is not None:
                     await previous.done.wait()
-                await self._follow(segment)
+                with segment.limit:
+                    await self._follow(segment)
+                if segment.limit.cancelled_caught:
+                    raise ModelError("Speech recognition did not answer in time.")
         except Exception as error:
             log.exception("segment %d could not be decoded", segment.turn_id)
             if self._open is segment:
@@ -165,6 +184,8 @@ class Listening:
             self._report(segment.turn_id, None, error, 0.0)
         finally:
             self._live.remove(segment)
+            self._free_at = self._now()
+            self._hurry()
             segment.done.set()
 
     async def _follow(self, segment: Segment) -> None:

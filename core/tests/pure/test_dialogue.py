@@ -524,6 +524,42 @@ def test_row_7_an_answered_segment_keeps_its_last_partial() -> None:
     assert talk.sent[-1] == "finish_asr please stop it"
 
 
+def test_row_7g_a_piece_that_is_lost_costs_no_other() -> None:
+    talk = Talk()
+    talk.mark()
+    talk.mark(False)
+    talk.mark()
+    talk.post(ev.TranscriptReady(error="it hangs", turn_id=1))
+    assert talk.state == ("open", "idle", False) and not talk.sent
+    talk.mark(False)
+    talk.at(4.9)
+    talk.say("hello again", final=True)
+    assert talk.sent == ["stop_tts", "finish_asr hello again"]
+
+
+def test_row_7g_the_last_piece_gets_its_time_once_the_one_before_is_lost() -> None:
+    talk = Talk()
+    for _ in range(2):
+        talk.mark()
+        talk.mark(False)
+    talk.at(4.0)
+    talk.post(ev.TranscriptReady(error="it hangs", turn_id=1))
+    talk.at(4.9)
+    assert talk.state[0] == "closing"
+    talk.at(0.2)
+    assert talk.sent == ["invalid_asr_result"] and talk.state[0] == "none"
+
+
+def test_row_7g_every_piece_is_lost() -> None:
+    talk = Talk()
+    for _ in range(2):
+        talk.mark()
+        talk.mark(False)
+    for _ in range(2):
+        talk.post(ev.TranscriptReady(error="it failed", turn_id=1))
+    assert talk.sent == ["invalid_asr_result"] and talk.state[0] == "none"
+
+
 def test_row_7a_noise_in_silence() -> None:
     talk = Talk()
     talk.utter("")

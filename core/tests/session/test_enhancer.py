@@ -9,7 +9,7 @@ import pytest
 
 from xtalk.pipeline import DefaultPipeline
 from xtalk.speech.interfaces import SpeechEnhancer
-from xtalk.testing.fakes import ScriptedAgent, ScriptedASR, ScriptedTTS, loud
+from xtalk.testing.fakes import LoudnessVAD, ScriptedAgent, ScriptedASR, ScriptedTTS, loud
 from xtalk.wire import messages as m
 
 
@@ -34,6 +34,15 @@ class Late(SpeechEnhancer):
         return type(self)()
 
 
+class Heard(ScriptedASR):
+    """All its clones write down the seconds that they were given."""
+
+    def clone(self) -> Heard:
+        twin = Heard()
+        twin.heard = self.heard
+        return twin
+
+
 class Inline(Late):
     inline = True
 
@@ -49,16 +58,9 @@ class Remote(Late):
 
 @pytest.mark.parametrize("kind", [Late, Inline, Remote])
 def test_no_sample_of_an_utterance_stays_in_the_enhancer(talk: Any, run: Any, kind: Any) -> None:
-    whole: list[float] = []
-
-    class Counting(ScriptedASR):
-        def clone(self) -> Counting:
-            twin = Counting()
-            twin.heard = whole
-            return twin
-
+    asr = Heard()
     pipeline = DefaultPipeline(
-        asr=Counting(),
+        asr=asr,
         llm_agent=ScriptedAgent(),
         tts=ScriptedTTS(),
         speech_enhancer=kind(),
@@ -73,4 +75,57 @@ def test_no_sample_of_an_utterance_stays_in_the_enhancer(talk: Any, run: Any, ki
             await call.client.wait_for(m.FinishAsr)
 
     run(main)
-    assert whole == [pytest.approx(1.0, abs=0.021)]
+    assert asr.heard == [pytest.approx(1.0, abs=0.021)]
+
+
+class Stalling(SpeechEnhancer):
+    """Passes everything on; the next call takes as long as it was told."""
+
+    def __init__(self) -> None:
+        self.stall_s = 0.0
+
+    def enhance(self, audio: bytes) -> bytes:
+        raise AssertionError("there is an async one")
+
+    def clone(self) -> Stalling:
+        return self
+
+    async def async_enhance(self, audio: bytes) -> bytes:
+        stall_s, self.stall_s = self.stall_s, 0.0
+        await anyio.sleep(stall_s)
+        return audio
+
+    async def async_flush(self) -> bytes:
+        return b""
+
+
+@pytest.mark.parametrize("ends", ["a misfire", "a conversation that is over"])
+def test_what_was_rejected_before_the_enhancer_was_through_opens_nothing(
+    talk: Any, run: Any, ends: str
+) -> None:
+    enhancer, asr = Stalling(), Heard()
+    pipeline = DefaultPipeline(
+        asr=asr,
+        llm_agent=ScriptedAgent(),
+        tts=ScriptedTTS(),
+        speech_enhancer=enhancer,
+        vad=LoudnessVAD(),
+    )
+
+    async def main() -> None:
+        async with talk(pipeline=pipeline, pauses_itself=True) as call:
+            await anyio.sleep(1)
+            enhancer.stall_s = 1.2
+            await anyio.sleep(0.1)
+            call.client.mark_start()
+            if ends == "a misfire":
+                await call.client.wait_for(m.InvalidAsrResult)
+                call.client.mark_end()
+            else:
+                call.client.send(m.ConversationEnd())
+            await anyio.sleep(20)
+            await call.say(1.0)
+            await call.client.wait_for(m.FinishAsr)
+
+    run(main)
+    assert asr.heard == [pytest.approx(2.0, abs=0.3)]  # with pre-roll, and the silence that ends it

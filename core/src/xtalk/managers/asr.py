@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
@@ -51,7 +51,9 @@ class ASRManager(Manager):
             now=session.clock.now,
             pre_roll_s=pre_roll_ms / 1000,
             backlog_s=config["asr_backlog_sec"],
+            patience_s=config["decode_timeout_sec"],
         )
+        self._resets = 0
         self._complained = False
 
     def push(self, frame: AudioFrame) -> None:
@@ -60,19 +62,28 @@ class ASRManager(Manager):
     @on(events.TurnASRStartRequested, 90)
     def _begin(self, event: events.TurnASRStartRequested) -> None:
         turn_id = event.turn_id
-        self._session.after_audio(lambda: self._listening.begin(turn_id))
+        self._after_audio(lambda: self._listening.begin(turn_id))
 
     @on(events.TurnASREndRequested, 90)
     def _end(self, event: events.TurnASREndRequested) -> None:
-        self._session.after_audio(self._listening.end)
+        self._after_audio(self._listening.end)
 
     @on(events.TurnASRFlushRequested, 88)
     def _flush(self, event: events.TurnASRFlushRequested) -> None:
-        self._session.after_audio(self._listening.end)
+        self._after_audio(self._listening.end)
 
     @on(events.TurnASRResetRequested, 85)
     def _reset(self, event: events.TurnASRResetRequested) -> None:
+        self._resets += 1
         self._listening.abort()
+
+    def _after_audio(self, call: Callable[[], None]) -> None:
+        """Run a call behind the audio that has arrived, unless a reset overtakes it.
+
+        A reset does not wait for an enhancer: a start behind it would never be ended.
+        """
+        resets = self._resets
+        self._session.after_audio(lambda: call() if resets == self._resets else None)
 
     async def _transcribe(
         self, frames: AsyncIterator[AudioFrame]

@@ -1,0 +1,91 @@
+"""The lane in front of a recogniser that hangs: what is said again is heard, and it stays short."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import anyio
+import pytest
+
+from xtalk.managers.asr import ASRManager
+from xtalk.speech.interfaces import Transcript
+from xtalk.testing.fakes import ScriptedAgent, ScriptedASR
+from xtalk.wire import messages as m
+
+
+class Hanging(ScriptedASR):
+    """Never comes back from the first segments, before or after their end."""
+
+    def __init__(self, first: float = float("inf"), *, middle: bool = False) -> None:
+        super().__init__()
+        self.first = first
+        self.middle = middle
+        self.segments = 0
+
+    def clone(self) -> Hanging:
+        return self
+
+    async def transcribe(self, frames: AsyncIterator[Any]) -> AsyncIterator[Transcript]:
+        self.segments += 1
+        number = self.segments
+        async for _ in frames:
+            if number <= self.first and self.middle:
+                break
+        if number <= self.first:
+            await anyio.sleep_forever()
+        yield Transcript(text=f"this is number {number}", final=True)
+
+
+async def repeat(call: Any, times: int) -> tuple[int, float]:
+    """Say something every 4.5 s; the most segments and undecoded seconds that the lane held."""
+    await call.session.ready.wait()
+    listening = call.session.find(ASRManager)._listening
+    segments, seconds = 0, 0.0
+    for _ in range(times):
+        await call.say(1.0)
+        segments = max(segments, len(listening._live))
+        seconds = max(seconds, sum(each.waiting_s for each in listening._live))
+        await anyio.sleep(3.5)
+    return segments, seconds
+
+
+def test_what_is_said_again_within_the_patience_is_answered(talk: Any, run: Any) -> None:
+    agent = ScriptedAgent()
+
+    async def main() -> None:
+        async with talk(asr=Hanging(first=1), agent=agent) as call:
+            await repeat(call, 2)
+            await call.client.wait_for(m.FinishAsr, timeout=0)
+            assert call.actions().count("error") == 1
+
+    run(main)
+    assert [input["content"] for input in agent.inputs] == ["this is number 2"]
+
+
+@pytest.mark.parametrize("middle", [False, True])
+def test_a_recogniser_that_always_hangs_is_told_and_the_lane_stays_short(
+    talk: Any, run: Any, middle: bool
+) -> None:
+    async def main() -> None:
+        async with talk(asr=Hanging(middle=middle)) as call:
+            segments, seconds = await repeat(call, 40)
+            assert segments < 10
+            assert seconds < 20.0
+            message = "Speech recognition did not answer in time."
+            assert {error.message for error in call.client.received(m.Error)} == {message}
+            await anyio.sleep(40)
+            assert call.actions()[-1] == "invalid_asr_result"
+
+    run(main)
+
+
+def test_the_backlog_is_that_of_all_segments(talk: Any, run: Any) -> None:
+    config = {"asr_backlog_sec": 6.0, "decode_timeout_sec": 60.0}
+
+    async def main() -> None:
+        async with talk(asr=Hanging(), config=config) as call:
+            _, seconds = await repeat(call, 16)
+            assert seconds < 6.1
+
+    run(main)

@@ -99,13 +99,16 @@ def build(session: nox.Session) -> None:
         name, _, tagged = given.partition("/v")
         if tagged and tagged != version(packages()[name]):
             session.error(f"the tag says {tagged}, {name} is {version(packages()[name])}")
+        if tagged and name == "xtalk-server":  # a release carries the browser's detector
+            session.install(*GROUPS["node"])
+            session.run("python", "tools/frontend.py", "write", session.create_tmp(), "--vad")
         with licensed(packages()[name]) as folder:
             session.run("uv", "build", "--quiet", "--out-dir", "dist", str(folder))
 
 
 @nox.session(venv_backend="none")
 def release(session: nox.Session) -> None:
-    """Bump, commit and tag one package: nox -s release -- xtalk-tts-espeak patch"""
+    """Bump, commit and tag one package: nox -s release -- xtalk-tts-espeak first|minor|patch"""
     session.run(sys.executable, "tools/release.py", *session.posargs)
 
 

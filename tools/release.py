@@ -1,6 +1,8 @@
 """Release one package: bump its version, move its changelog's section, commit and tag.
 
-python tools/release.py xtalk-tts-espeak major|minor|patch
+python tools/release.py xtalk-tts-espeak first|major|minor|patch
+
+`first` is for a package that was never released: it keeps the version that stands there.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from pathlib import Path
 from repository import ROOT, packages, version
 
 PARTS = ("major", "minor", "patch")
+FIRST = "first"
 
 
 class Refused(Exception):
@@ -21,7 +24,9 @@ class Refused(Exception):
 
 
 def bumped(old: str, part: str) -> str:
-    """The version after `old`: this part one higher, those after it 0."""
+    """The version after `old`: this part one higher, those after it 0; the same for `first`."""
+    if part == FIRST:
+        return old
     numbers = [int(number) for number in old.split(".")]
     place = PARTS.index(part)
     return ".".join(map(str, [*numbers[:place], numbers[place] + 1, *[0] * (2 - place)]))
@@ -42,6 +47,12 @@ def release(name: str, part: str, root: Path = ROOT) -> str:
         raise Refused(f"no package is called {name!r}; there are {', '.join(packages(root))}")
     if _git(root, "status", "--porcelain"):
         raise Refused("the tree has changes that are not committed: commit or drop them first")
+    if bool(_git(root, "tag", "--list", f"{name}/v*")) == (part == FIRST):
+        raise Refused(
+            f"{name} has been released before: name the part of its version that changes"
+            if part == FIRST
+            else f'{name} was never released: call it "{FIRST}", and it keeps its version'
+        )
     old = version(folder)
     new = bumped(old, part)
     pyproject, changelog = folder / "pyproject.toml", folder / "CHANGELOG.md"
@@ -63,7 +74,7 @@ def _git(root: Path, *arguments: str) -> str:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("package")
-    parser.add_argument("part", choices=PARTS)
+    parser.add_argument("part", choices=(FIRST, *PARTS))
     given = parser.parse_args()
     try:
         print(f"tagged {release(given.package, given.part)}; `git push --follow-tags` publishes it")

@@ -17,7 +17,9 @@ PACKAGE = "xtalk-core"
 def clone(tmp_path: Path) -> Path:
     """A clone with one line of news in the changelog."""
     root = tmp_path / "clone"
-    subprocess.run(["git", "clone", "--quiet", "--no-hardlinks", ROOT, root], check=True)
+    subprocess.run(
+        ["git", "clone", "--quiet", "--no-hardlinks", "--no-tags", ROOT, root], check=True
+    )
     for key, value in (("user.name", "Tester"), ("user.email", "tester@example.org")):
         subprocess.run(["git", "config", key, value], cwd=root, check=True)
     (root / "core" / "CHANGELOG.md").write_text("# Changelog\n\n## Unreleased\n\n- News.\n")
@@ -29,7 +31,32 @@ def git(root: Path, *arguments: str) -> str:
     return subprocess.check_output(["git", *arguments], cwd=root, text=True).strip()
 
 
-def test_a_release_is_a_commit_of_two_files_and_a_tag_on_it(clone: Path) -> None:
+@pytest.fixture
+def released(clone: Path) -> Path:
+    """The clone after a first release, with news again."""
+    release(PACKAGE, "first", clone)
+    changelog = clone / "core" / "CHANGELOG.md"
+    changelog.write_text(changelog.read_text().replace("Unreleased\n", "Unreleased\n\n- More.\n"))
+    git(clone, "commit", "--quiet", "--all", "-m", "More news")
+    return clone
+
+
+def test_a_first_release_keeps_the_version(clone: Path) -> None:
+    before = version(clone / "core")
+    assert release(PACKAGE, "first", clone) == f"{PACKAGE}/v{before}"
+    assert version(clone / "core") == before
+    assert f"## Unreleased\n\n## {before}\n" in (clone / "core" / "CHANGELOG.md").read_text()
+
+
+def test_the_first_release_comes_first_and_once(released: Path) -> None:
+    with pytest.raises(Refused, match="has been released before"):
+        release(PACKAGE, "first", released)
+    with pytest.raises(Refused, match="never released"):
+        release("xtalk-server", "minor", released)
+
+
+def test_a_release_is_a_commit_of_two_files_and_a_tag_on_it(released: Path) -> None:
+    clone = released
     before = version(clone / "core")
     tag = release(PACKAGE, "patch", clone)
     assert tag == f"{PACKAGE}/v{bumped(before, 'patch')}"
@@ -40,14 +67,16 @@ def test_a_release_is_a_commit_of_two_files_and_a_tag_on_it(clone: Path) -> None
     assert git(clone, "status", "--porcelain") == ""
 
 
-def test_the_news_move_under_the_version(clone: Path) -> None:
-    release(PACKAGE, "minor", clone)
-    text = (clone / "core" / "CHANGELOG.md").read_text()
-    new = version(clone / "core")
-    assert text == f"# Changelog\n\n## Unreleased\n\n## {new}\n\n- News.\n"
+def test_the_news_move_under_the_version(released: Path) -> None:
+    old = version(released / "core")
+    release(PACKAGE, "minor", released)
+    text = (released / "core" / "CHANGELOG.md").read_text()
+    assert text.startswith(f"# Changelog\n\n## Unreleased\n\n## {bumped(old, 'minor')}\n\n- More.")
+    assert text.endswith(f"## {old}\n\n- News.\n")
 
 
-def test_a_release_without_news_is_refused(clone: Path) -> None:
+def test_a_release_without_news_is_refused(released: Path) -> None:
+    clone = released
     release(PACKAGE, "patch", clone)
     head = git(clone, "rev-parse", "HEAD")
     with pytest.raises(Refused, match="says nothing under"):

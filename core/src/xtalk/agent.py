@@ -7,6 +7,7 @@ that keeps a history writes it there and nowhere else.
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -27,7 +28,10 @@ __all__ = [
     "ToolResult",
     "TurnRecord",
     "Usage",
+    "untrusted",
 ]
+
+UNTRUSTED = re.compile(r"<(?=\s*/?\s*untrusted)", re.IGNORECASE)
 
 
 class AgentInput(dict[str, Any]):
@@ -293,6 +297,12 @@ class Agent(ABC):
     def add_tools(self, tools: Sequence[ToolLike | Callable[..., Any]]) -> None:
         """Offer these tools to the model. An agent without tools refuses in one sentence."""
         raise NotAvailable(f"{type(self).__name__} cannot use tools")
+
+
+def untrusted(text: str, source: str) -> str:
+    """A stranger's words, marked as such for a language model. They cannot end the mark."""
+    harmless = UNTRUSTED.sub("(", text)
+    return f'<untrusted source="{source}">\n{harmless}\n</untrusted>'
 
 
 def _parts(reply: str | tuple[str, list[Any]]) -> Iterable[Any]:

@@ -23,7 +23,17 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
-from xtalk.agent import Agent, AgentInput, Text, ToolCall, ToolLike, ToolResult, TurnRecord, Usage
+from xtalk.agent import (
+    Agent,
+    AgentInput,
+    Text,
+    ToolCall,
+    ToolLike,
+    ToolResult,
+    TurnRecord,
+    Usage,
+    untrusted,
+)
 from xtalk.errors import ConfigError, ModelError
 from xtalk.model_types import BaseChatModel
 from xtalk_agent_langchain.builtin import (
@@ -37,7 +47,7 @@ from xtalk_agent_langchain.history import CJK, Call, Exchange, History, call_mes
 from xtalk_agent_langchain.llm import Llm, text_of
 from xtalk_agent_langchain.mcp import McpServer, McpTools
 from xtalk_agent_langchain.prompts import FILLERS, SUMMARISE, SYSTEM, system_message
-from xtalk_agent_langchain.tools import BoundTool, bind, fenced, run_together, run_tool
+from xtalk_agent_langchain.tools import BoundTool, bind, run_together, run_tool
 
 __all__ = ["Context", "DefaultAgent", "Limits"]
 
@@ -348,7 +358,9 @@ class DefaultAgent(Agent):
         """The result as the model is told it: a stranger's words are marked."""
         tool = self._offer[1].get(name) or self._tools.get(name)
         # A copy is told the history before it gets the session's tools, so it knows not all.
-        return fenced(result, name) if tool is None or tool.untrusted else result
+        if tool is not None and not tool.untrusted:
+            return result
+        return untrusted(result, safe_name(name) or "unknown")
 
     def _filler(self, turn: AgentInput, tools: Sequence[BoundTool]) -> str:
         """What is said while slow tools work, in the language of the user; "" for instant ones."""

@@ -28,7 +28,6 @@ __all__ = ["BoundTool", "bind", "run_together", "run_tool"]
 log = logging.getLogger("xtalk.agent.langchain")
 
 UNTRUSTED = "local_search", "web_search"
-FENCE = "untrusted"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -206,9 +205,3 @@ def _as_text(answer: Any) -> str:
     if isinstance(answer, str):
         return answer
     return json.dumps(answer, ensure_ascii=False, default=str)
-
-
-def fenced(content: str, name: str) -> str:
-    """A stranger's words, marked as such for the model."""
-    harmless = content.replace(f"<{FENCE}", f"< {FENCE}").replace(f"</{FENCE}", f"< /{FENCE}")
-    return f'<{FENCE} source="{name}">\n{harmless}\n</{FENCE}>'

@@ -182,9 +182,16 @@ export interface FinishAsrMessage {
   };
 }
 
+/**
+ * The user's words were none, and whatever went on before goes on.
+ *
+ * An addition to the original's: with `turn_id` it is that turn which is given up. Nothing more
+ * of its answer will come or sound.
+ */
 export interface InvalidAsrResultMessage {
   action: "invalid_asr_result";
   data: "";
+  turn_id?: number;
 }
 
 export interface RefineTranscriptionMessage {
@@ -264,6 +271,16 @@ export interface EmotionChangedMessage {
   data: {
     name: string;
     vector: Array<number>;
+  };
+}
+
+/**
+ * How fast the voice speaks from now on, 1.0 being its own speed; an addition.
+ */
+export interface SpeedChangedMessage {
+  action: "speed_changed";
+  data: {
+    speed: number;
   };
 }
 
@@ -349,11 +366,16 @@ export interface DecisionMessage {
 }
 
 /**
- * A plain sentence for the user.
+ * A plain sentence for the user, `message` in Python.
+ *
+ * An addition to the original's: `error_type` names what failed, for programs. A client that asked
+ * for what the voice cannot do is told `voice_not_changed`, `emotion_not_changed` or
+ * `speed_not_changed`.
  */
 export interface ErrorMessage {
   action: "error";
   data: string;
+  error_type?: string;
 }
 
 export type ServerMessage =
@@ -375,6 +397,7 @@ export type ServerMessage =
   | ResumeTtsMessage
   | VoiceChangedMessage
   | EmotionChangedMessage
+  | SpeedChangedMessage
   | ToolCalledMessage
   | RetrievalUpdatedMessage
   | ThoughtUpdatedMessage

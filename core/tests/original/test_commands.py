@@ -258,6 +258,7 @@ def test_voice_emotion_and_speed_change_on_request(dial: Any, run: Any, service:
             call.post(events.TTSSpeedChange(speed=9.0))
             assert (await call.client.wait_for(m.VoiceChanged)).name == "high"
             assert (await call.client.wait_for(m.EmotionChanged)).name == "happy"
+            assert (await call.client.wait_for(m.SpeedChanged)).speed == 1.5
             await call.turn()
             assert tone(0.3, hertz=440) in call.heard()
 
@@ -265,15 +266,23 @@ def test_voice_emotion_and_speed_change_on_request(dial: Any, run: Any, service:
     assert tts.speeds == [1.5]
 
 
-@pytest.mark.parametrize("event", [events.TTSVoiceChange, events.TTSEmotionChange])
-def test_a_change_that_fails_is_not_confirmed(
-    dial: Any, run: Any, service: Any, event: Any
+@pytest.mark.parametrize(
+    ("event", "error_type"),
+    [
+        (events.TTSVoiceChange, "voice_not_changed"),
+        (events.TTSEmotionChange, "emotion_not_changed"),
+        (events.TTSSpeedChange, "speed_not_changed"),
+    ],
+)
+def test_a_change_that_fails_is_told_by_its_type_and_not_confirmed(
+    dial: Any, run: Any, service: Any, event: Any, error_type: str
 ) -> None:
     async def main() -> None:
         async with dial(service()) as call:
             call.post(event())
-            await call.client.wait_for(m.Error)
-            assert not {"voice_changed", "emotion_changed"} & set(call.actions())
+            assert (await call.client.wait_for(m.Error)).error_type == error_type
+            confirmed = {"voice_changed", "emotion_changed", "speed_changed"}
+            assert not confirmed & set(call.actions())
 
     run(main)
 

@@ -43,6 +43,7 @@ SHOWN: list[tuple[BaseEvent, str]] = [
     (events.TTSResumed(), "resume_tts"),
     (events.TTSVoiceChanged(voice_name="high"), "voice_changed"),
     (events.TTSEmotionChanged(emotion_name="happy"), "emotion_changed"),
+    (events.TTSSpeedChanged(speed=1.2), "speed_changed"),
     (events.SpeakerRecognized(speaker_id="Speaker 1"), "speaker_updated"),
     (events.CaptionUpdated(text="calm"), "caption_updated"),
     (events.ThoughtUpdated(text="hm"), "thought_updated"),

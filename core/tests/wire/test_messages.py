@@ -44,6 +44,10 @@ FROM_SERVER: list[tuple[m.ServerMessage, dict[str, Any]]] = [
     ),
     (m.InvalidAsrResult(), {"action": "invalid_asr_result", "data": ""}),
     (
+        m.InvalidAsrResult(turn_id=3),
+        {"action": "invalid_asr_result", "data": "", "turn_id": 3},
+    ),
+    (
         m.RefineTranscription(text="all"),
         {"action": "refine_transcription", "data": {"text": "all"}},
     ),
@@ -66,6 +70,7 @@ FROM_SERVER: list[tuple[m.ServerMessage, dict[str, Any]]] = [
         m.EmotionChanged(name="calm", vector=[0.5]),
         {"action": "emotion_changed", "data": {"name": "calm", "vector": [0.5]}},
     ),
+    (m.SpeedChanged(speed=1.2), {"action": "speed_changed", "data": {"speed": 1.2}}),
     (
         m.ToolCalled(name="get_time", args={"zone": None, "n": [1]}),
         {"action": "tool_called", "data": {"name": "get_time", "args": {"zone": None, "n": [1]}}},
@@ -116,6 +121,10 @@ FROM_SERVER: list[tuple[m.ServerMessage, dict[str, Any]]] = [
         },
     ),
     (m.Error(message='no "x"'), {"action": "error", "data": 'no "x"'}),
+    (
+        m.Error(message="No.", error_type="voice_not_changed"),
+        {"action": "error", "data": "No.", "error_type": "voice_not_changed"},
+    ),
 ]
 
 FROM_CLIENT: list[tuple[dict[str, Any], m.ClientMessage]] = [

@@ -68,7 +68,7 @@ class OutputGateway(Manager):
 
     @on(events.TurnAbandoned, PRIORITY)
     def _on_turn_abandoned(self, event: events.TurnAbandoned) -> None:
-        self._send(messages.InvalidAsrResult())
+        self._send(messages.InvalidAsrResult(turn_id=event.turn_id))
 
     @on(events.TranscriptionRefined, PRIORITY)
     def _on_refined(self, event: events.TranscriptionRefined) -> None:
@@ -122,6 +122,10 @@ class OutputGateway(Manager):
     def _on_emotion_changed(self, event: events.TTSEmotionChanged) -> None:
         self._send(messages.EmotionChanged(name=event.emotion_name, vector=event.emotion_vector))
 
+    @on(events.TTSSpeedChanged, PRIORITY)
+    def _on_speed_changed(self, event: events.TTSSpeedChanged) -> None:
+        self._send(messages.SpeedChanged(speed=event.speed))
+
     @on(events.SpeakerRecognized, PRIORITY)
     def _on_speaker(self, event: events.SpeakerRecognized) -> None:
         self._send(messages.SpeakerUpdated(speaker_id=event.speaker_id, reason=event.reason))
@@ -165,7 +169,7 @@ class OutputGateway(Manager):
 
     @on(events.ErrorOccurred, PRIORITY)
     def _on_error(self, event: events.ErrorOccurred) -> None:
-        self._send(messages.Error(message=event.error_message))
+        self._send(messages.Error(message=event.error_message, error_type=event.error_type or None))
 
     async def shutdown(self) -> None:
         pass

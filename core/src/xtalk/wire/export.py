@@ -43,9 +43,6 @@ def message_schema(cls: type[Message]) -> Schema:
 def _data(cls: type[Message], fields: Schema) -> Schema:
     if cls.LAYOUT == "blank":
         return {"type": "string", "const": ""}
-    if cls.LAYOUT == "text":
-        (value,) = fields["properties"].values()
-        return dict(value)
     data: Schema = {"type": "object", "properties": fields["properties"]}
     if fields.get("required"):
         data["required"] = fields["required"]

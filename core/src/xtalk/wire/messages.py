@@ -10,7 +10,6 @@ they stand in the JSON:
     data     {"action": A, "data": {fields}}      most of what the server sends
     top      {"action": A, fields}                everything a client sends; pong and the queue
     blank    {"action": A, "data": ""}            signals without fields
-    text     {"action": A, "data": field}         error, whose data is a plain sentence
 
 Unknown fields are ignored, a field that is null counts as missing.
 """
@@ -27,7 +26,7 @@ from typing_extensions import TypedDict
 from xtalk.audio import RATE_IN, RATE_OUT
 from xtalk.errors import ProtocolError
 
-Layout = Literal["data", "top", "blank", "text"]
+Layout = Literal["data", "top", "blank"]
 
 # Beyond 2**53 a JavaScript number is no longer exact, and 1e400 would overflow every float.
 Number = Annotated[int | float, Field(ge=-(2**53), le=2**53), WithJsonSchema({"type": "number"})]
@@ -51,10 +50,8 @@ class Message(BaseModel):
     def _fields_json(self) -> str:
         if self.LAYOUT == "blank":
             return ',"data":""'
-        if self.LAYOUT == "text":
-            (value,) = self.__dict__.values()
-            return f',"data":{json.dumps(value, ensure_ascii=False)}'
-        fields = self.__pydantic_serializer__.to_json(self, exclude_none=self.SPARSE).decode()
+        to_json = self.__pydantic_serializer__.to_json
+        fields = to_json(self, exclude_none=self.SPARSE, by_alias=True).decode()
         if self.LAYOUT == "data":
             return f',"data":{fields}'
         return f",{fields[1:-1]}" if len(fields) > 2 else ""
@@ -247,9 +244,29 @@ class FinishAsr(ServerMessage):
     turn_id: int
 
 
+def _may_be_missing(schema: dict[str, Any]) -> None:
+    """The schema of a message that is SPARSE."""
+    for name, field in schema["properties"].items():
+        if "anyOf" in field:
+            schema["properties"][name] = field["anyOf"][0]
+            schema["required"].remove(name)
+
+
 class InvalidAsrResult(ServerMessage):
+    """The user's words were none, and whatever went on before goes on.
+
+    An addition to the original's: with `turn_id` it is that turn which is given up. Nothing more
+    of its answer will come or sound.
+    """
+
     ACTION: ClassVar[str] = "invalid_asr_result"
-    LAYOUT: ClassVar[Layout] = "blank"
+    LAYOUT: ClassVar[Layout] = "top"
+    SPARSE: ClassVar[bool] = True
+
+    model_config = ConfigDict(json_schema_extra=_may_be_missing)
+
+    data: Literal[""] = ""
+    turn_id: int | None = None
 
 
 class RefineTranscription(ServerMessage):
@@ -277,14 +294,6 @@ class FinishResp(ServerMessage):
 class StartTts(ServerMessage):
     ACTION: ClassVar[str] = "start_tts"
     LAYOUT: ClassVar[Layout] = "blank"
-
-
-def _may_be_missing(schema: dict[str, Any]) -> None:
-    """The schema of a message that is SPARSE."""
-    for name, field in schema["properties"].items():
-        if "anyOf" in field:
-            schema["properties"][name] = {"type": "integer"}
-            schema["required"].remove(name)
 
 
 class TtsChunkMeta(ServerMessage):
@@ -333,6 +342,14 @@ class EmotionChanged(ServerMessage):
 
     name: str
     vector: list[float] = Field(default_factory=list)
+
+
+class SpeedChanged(ServerMessage):
+    """How fast the voice speaks from now on, 1.0 being its own speed; an addition."""
+
+    ACTION: ClassVar[str] = "speed_changed"
+
+    speed: float
 
 
 class ToolCalled(ServerMessage):
@@ -411,12 +428,21 @@ class Decision(ServerMessage):
 
 
 class Error(ServerMessage):
-    """A plain sentence for the user."""
+    """A plain sentence for the user, `message` in Python.
+
+    An addition to the original's: `error_type` names what failed, for programs. A client that asked
+    for what the voice cannot do is told `voice_not_changed`, `emotion_not_changed` or
+    `speed_not_changed`.
+    """
 
     ACTION: ClassVar[str] = "error"
-    LAYOUT: ClassVar[Layout] = "text"
+    LAYOUT: ClassVar[Layout] = "top"
+    SPARSE: ClassVar[bool] = True
 
-    message: str
+    model_config = ConfigDict(json_schema_extra=_may_be_missing, populate_by_name=True)
+
+    message: str = Field(validation_alias="data", serialization_alias="data")
+    error_type: str | None = None
 
 
 # --- beside the messages ------------------------------------------------------------------------

@@ -141,11 +141,9 @@ def _action(body: Mapping[str, Any]) -> str:
 def _fields(cls: type[ServerMessage], body: Mapping[str, Any]) -> Mapping[str, Any]:
     if cls.LAYOUT == "top":
         return body
-    data = body.get("data")
-    if cls.LAYOUT == "text":
-        return {next(iter(cls.model_fields)): data}
     if cls.LAYOUT == "blank":
         return {}
+    data = body.get("data")
     if not isinstance(data, dict):
         raise ProtocolError(f"the message {cls.ACTION!r} needs an object in 'data'")
     return data

@@ -225,7 +225,21 @@ def test_a_port_that_is_taken_is_one_sentence(
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         assert main(["serve", "--config", str(config), "--port", str(port)]) == 1
-    assert f"cannot listen on 127.0.0.1 port {port}: " in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert f"cannot listen on 127.0.0.1 port {port}: " in error
+    assert error.endswith("; take another with --port\n")
+
+
+@pytest.mark.parametrize("port", ["99999", "-1"])
+def test_a_port_that_cannot_be_is_one_sentence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], port: str
+) -> None:
+    config = tmp_path / "config.toml"
+    config.write_text(EXAMPLE)
+    assert main(["serve", "--config", str(config), "--port", port]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("xtalk: arguments: server.port: ")
+    assert line.endswith(f"found {port}")
 
 
 @pytest.mark.parametrize("options", [["--ssl-certfile", "none.pem"], ["--ssl-keyfile", "k.pem"]])

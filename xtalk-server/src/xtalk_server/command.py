@@ -44,10 +44,10 @@ def run(arguments: argparse.Namespace) -> None:
     logging.basicConfig(
         level=arguments.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
-    source = Source.find(arguments.config, arguments.plugins)
     options = {name: getattr(arguments, name, None) for name in ServerConfig.model_fields}
     given = {name: value for name, value in options.items() if value is not None}
-    config = source.server.model_copy(update=given)
+    source = Source.find(arguments.config, arguments.plugins, options=given)
+    config = source.server
     _check_certificate(config)
     listening = _listen(config)
     # The socket accepts from here on; what follows takes a few hundred milliseconds.
@@ -78,6 +78,7 @@ def _check_certificate(config: ServerConfig) -> None:
 
 
 def _listen(config: ServerConfig) -> socket.socket:
+    import errno
     import socket
 
     from xtalk.errors import NotAvailable
@@ -96,10 +97,11 @@ def _listen(config: ServerConfig) -> socket.socket:
         except BaseException:
             listening.close()
             raise
-    except (OSError, OverflowError) as error:
-        reason = getattr(error, "strerror", None) or error
+    except OSError as error:
+        reason = error.strerror or error
+        advice = "; take another with --port" if error.errno == errno.EADDRINUSE else ""
         raise NotAvailable(
-            f"cannot listen on {config.host} port {config.port}: {reason}"
+            f"cannot listen on {config.host} port {config.port}: {reason}{advice}"
         ) from error
     return listening
 

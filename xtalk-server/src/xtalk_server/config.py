@@ -70,17 +70,21 @@ class Source:
         cls,
         given: str | Path | Mapping[str, Any] | None = None,
         plugins: Plugins | None = None,
+        *,
+        options: Mapping[str, Any] | None = None,
     ) -> Source:
         """What was given, else XTALK_CONFIG or ./xtalk.toml, else the embedded default.
 
-        Raises ConfigError when it cannot be read or is wrong; no model is built yet.
+        `options` win over its section `[server]`. Raises ConfigError when it cannot be read or
+        is wrong; no model is built yet.
         """
         from xtalk.api import Xtalk
 
         if not isinstance(given, Mapping):
             given = config_file.find(given, os.environ) or DEFAULT
         plugins = Plugins.load() if plugins is None else plugins
-        config = Config.load(given, registry=Registry(plugins, Xtalk.MODEL_REGISTRY))
+        registry = Registry(plugins, Xtalk.MODEL_REGISTRY)
+        config = Config.load(given, registry=registry, arguments={"server": options or {}})
         return cls(given, plugins, ServerConfig.of(config))
 
     def build(self) -> Xtalk:

@@ -18,11 +18,13 @@ from collections.abc import (
     Mapping,
 )
 from contextlib import aclosing
+from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar
 
 from xtalk.agent import Agent, AgentInput, ReplyPart, Text, ToolCall, ToolResult, Usage
 from xtalk.audio import RATE_IN, AudioFrame
+from xtalk.characters import Halves, whole
 from xtalk.errors import ModelError
 from xtalk.speech.interfaces import (
     ASR,
@@ -219,7 +221,8 @@ async def judge_turn(
 
 
 async def respond(lease: Lease[Agent], input: AgentInput) -> AsyncGenerator[ReplyPart, None]:
-    """The parts of one reply."""
+    """The parts of one reply. Halves of a character that came apart are joined."""
+    halves = Halves()
     async with aclosing(_most_specific(lease, Agent, "generate", input)) as parts:
         async for part in parts:
             if isinstance(part, tuple):  # a whole reply: its text, and its tool calls
@@ -227,7 +230,13 @@ async def respond(lease: Lease[Agent], input: AgentInput) -> AsyncGenerator[Repl
                 for call in calls:
                     yield normalise(call)
                 part = text
-            yield normalise(part)
+            yield _whole(normalise(part), halves)
+
+
+def _whole(part: ReplyPart, halves: Halves) -> ReplyPart:
+    if isinstance(part, Text):
+        return replace(part, text=halves.push(part.text))
+    return replace(part, content=whole(part.content)) if isinstance(part, ToolResult) else part
 
 
 def normalise(part: Any) -> ReplyPart:

@@ -22,7 +22,7 @@ LAYERS = (
     "hookspecs errors audio wav events versions wire wire.messages dialogue",
     "speech model_types agent rewriter wire.protocol wire.export schema bus heard transport "
     "threads calls remote config_file log_utils sentences turn_detector retrieval disk answer "
-    "clauses alarm downloads",
+    "clauses alarm downloads characters",
     "plugins registry settings pipeline stages listening turn playback session_log",
     "managers session service limiter",
     "api cli commands testing serving xtalk",

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from xtalk import events
+from xtalk.agent import ToolResult
 from xtalk.rewriter import Rewriter
 from xtalk.speech.interfaces import Captioner, SpeakerEncoder
 from xtalk.testing.fakes import ScriptedAgent
@@ -136,3 +137,21 @@ def test_a_model_that_hangs_while_it_embeds_is_given_up(
 
     asyncio.run(main())
     assert any("by their words" in record.getMessage() for record in caplog.records)
+
+
+def test_an_agent_may_cut_characters_in_half(converse: Any, run: Any) -> None:
+    name = "name-\udcff.txt"  # as os.fsdecode makes it of a byte that is no UTF-8
+    found = ToolResult(id="", name="local_search", content=name)
+    agent = ScriptedAgent(["Fine \ud83d", "\ude00 bye. ", found, f"It is {name}."])
+
+    async def main() -> None:
+        async with converse(llm_agent=agent) as call:
+            await call.turn()
+            assert not call.client.received(m.Error)
+            (shown,) = call.client.received(m.FinishResp)
+            assert shown.text == "Fine 😀 bye. It is name-\ufffd.txt."
+            (passage,) = call.client.received(m.RetrievalUpdated)
+            assert passage.text == "name-\ufffd.txt"
+
+    run(main)
+    assert agent.records[0].heard == "Fine 😀 bye. It is name-\ufffd.txt."

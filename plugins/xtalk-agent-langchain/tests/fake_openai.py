@@ -38,6 +38,8 @@ class Answer:
     cut: bool = False  # the connection breaks after the text
     raw: bytes | None = None  # this instead of a stream of events
     indexed: bool = True  # False: every call at index 0, whole, as some servers send it
+    id: str = "call_{unique}"  # "call_{index}": used again; "": none
+    escaped: bool = False  # all but ASCII as \\u escapes, which can be half a character
 
 
 def say(*text: str, **how: Any) -> Answer:
@@ -212,7 +214,7 @@ class FakeOpenAI:
         for number, event in enumerate(self._events(answer, request)):
             if number > 1 and answer.gap_s and not await self._stays(reader, answer.gap_s):
                 return False
-            data = b"data: " + json.dumps(event, ensure_ascii=False).encode() + b"\n\n"
+            data = b"data: " + json.dumps(event, ensure_ascii=answer.escaped).encode() + b"\n\n"
             writer.write(b"%x\r\n%s\r\n" % (len(data), data))
             await writer.drain()
         if answer.cut:
@@ -229,15 +231,18 @@ class FakeOpenAI:
         if answer.cut:
             return
         for index, (name, args) in enumerate(answer.calls):
-            yield from self._call(index, name, args, answer.indexed)
+            self._ids += 1
+            made = answer.id.format(unique=self._ids, index=index)
+            yield from self._call(index, made, name, args, answer.indexed)
         yield chunk({}, "tool_calls" if answer.calls else "stop")
         if (request.get("stream_options") or {}).get("include_usage"):
             yield {**chunk({}), "choices": [], "usage": USAGE}
 
-    def _call(self, index: int, name: str, args: Any, indexed: bool) -> Iterator[dict[str, Any]]:
-        self._ids += 1
+    def _call(
+        self, index: int, id: str, name: str, args: Any, indexed: bool
+    ) -> Iterator[dict[str, Any]]:
         text = args if isinstance(args, str) else json.dumps(args, ensure_ascii=False)
-        about = {"index": index, "id": f"call_{self._ids}", "type": "function"}
+        about = {"index": index, "type": "function"} | ({"id": id} if id else {})
         if not indexed:
             function = {"name": name, "arguments": text}
             yield chunk({"tool_calls": [{**about, "index": 0, "function": function}]})

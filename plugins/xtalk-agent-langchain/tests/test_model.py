@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import subprocess
 import sys
 import time
@@ -11,11 +12,11 @@ from typing import Any
 
 import anyio
 import pytest
-from asking import opened, parts_of, run, turn, words
+from asking import calls, opened, parts_of, results, run, turn, words
 from fake_openai import KEY, Answer, FakeOpenAI, call, say
 from xtalk_agent_langchain.agent import Context, DefaultAgent, Limits
 
-from xtalk.agent import AgentInput, Text, Usage
+from xtalk.agent import AgentInput, Text, Tool, Usage
 from xtalk.errors import ConfigError, ModelError, ModelTimeout
 
 FAST = Limits(timeout_s=0.3, retries=2)
@@ -292,6 +293,100 @@ def test_the_context_is_bounded(server: FakeOpenAI, model: dict[str, Any], when_
     assert "number 19" in last[-1]["content"]
     assert ("They spoke of shoes." in last[0]["content"]) == (when_full == "summarise")
     assert server.faults == []
+
+
+@pytest.mark.parametrize("many", [1, 20])
+def test_what_tools_bring_does_not_fill_the_context(
+    server: FakeOpenAI, model: dict[str, Any], many: int
+) -> None:
+    """A server that refuses what is too long, as all do."""
+
+    def fetch(page: int) -> str:
+        """Fetch a page."""
+        return f"page {page} " + "word " * 100_000
+
+    def answer(request: dict[str, Any]) -> Answer:
+        if len(json.dumps(request["messages"])) > 30_000:
+            return Answer(status=400, code="context_length_exceeded")
+        if request["messages"][-1]["role"] == "tool":
+            return say("Read.")
+        return say(calls=[("fetch", {"page": number}) for number in range(many)])
+
+    server.answer = answer
+
+    async def test() -> None:
+        context = Context(max_tokens=2000)
+        async with opened(DefaultAgent(model, tools=[fetch], context=context)) as agent:
+            for _ in range(3):
+                parts = await turn(agent, "go")
+                assert words(parts).endswith("Read.")
+                assert len(results(parts)[0]) > 500_000, "the page is shown all of it"
+
+    run(test)
+    told = [m["content"] for m in server.requests[-1]["messages"] if m["role"] == "tool"]
+    assert told[0].startswith("page 0 word")
+    assert "(Cut: these are the first" in told[0] and "of 500007 characters.)" in told[0]
+
+
+@pytest.mark.parametrize("id", ["call_{index}", ""])
+def test_ids_that_a_server_uses_again_are_not_used_again(
+    server: FakeOpenAI, model: dict[str, Any], id: str
+) -> None:
+    server.answer = lambda request: (
+        say("ok")
+        if request["messages"][-1]["role"] == "tool"
+        else say(calls=[("get_time", {}), ("get_time", {"fmt": "%H"})], id=id)
+    )
+
+    async def test() -> None:
+        async with opened(DefaultAgent(model)) as agent:
+            for _ in range(3):
+                assert len(results(await turn(agent, "go"))) == 2
+
+    run(test)
+    assert server.faults == []
+
+
+def test_halves_of_characters_poison_nothing(server: FakeOpenAI, model: dict[str, Any]) -> None:
+    def find(name: str) -> str:
+        """Find a file."""
+        return os.fsdecode(b"\xff is ") + name
+
+    server.script(
+        say("Fine \ud83d", "\ude00 \ud83d", escaped=True),
+        say(calls=[("find", '{"name": "\\ud83d x"}'), ("\ud83d", "{}")], escaped=True),
+        say("Found."),
+    )
+
+    async def test() -> None:
+        async with opened(DefaultAgent(model, tools=[find], fillers=[])) as agent:
+            assert (
+                words(await turn(agent, "hello \udcff", context={"speaker_id": "\udcff"}))
+                == "Fine 😀 "
+            )
+            parts = await turn(agent, "find", context={"caption": "calm \ud83d"})
+            assert calls(parts) == [("find", {"name": "\ufffd x"})]
+            assert results(parts) == ["\ufffd is \ufffd x"]
+            assert words(await turn(agent, "thanks")) == "You said: thanks."
+
+    run(test)
+    assert server.faults == []
+    assert len(server.requests) == 4, "nothing was asked twice"
+
+
+def test_what_cannot_be_sent_is_not_sent_again_and_again(
+    server: FakeOpenAI, model: dict[str, Any]
+) -> None:
+    broken = Tool(name="look", description="Half \ud83d.", call=lambda: "")
+
+    async def test() -> None:
+        async with opened(DefaultAgent(model, tools=[broken], limits=FAST)) as agent:
+            began = time.monotonic()
+            with pytest.raises(ModelError, match="cannot be sent"):
+                await parts_of(agent, "hello")
+            assert time.monotonic() - began < 0.25  # seconds; a pause would take as long
+
+    run(test)
 
 
 def test_a_speculation_leaves_no_trace(server: FakeOpenAI, model: dict[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from contextlib import aclosing
@@ -12,7 +13,7 @@ import anyio
 import pytest
 from asking import calls, opened, record, results, run, turn, words
 from fake_openai import FakeOpenAI, call, say
-from langchain_core.tools import tool
+from langchain_core.tools import StructuredTool, tool
 from xtalk_agent_langchain.agent import DefaultAgent, Limits
 from xtalk_agent_langchain.builtin import WebSearchSettings
 
@@ -124,6 +125,90 @@ def test_what_is_no_tool_is_refused_at_once(
 ) -> None:
     with pytest.raises(ConfigError, match=problem):
         DefaultAgent(model, tools=[source])
+
+
+def 查天气(city: str) -> str:
+    """天气"""
+    return "好"
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        查天气,
+        Tool(name="my tool", description="Mine.", call=lambda: ""),
+        StructuredTool.from_function(multiply, name="look up!"),
+        StructuredTool.from_function(multiply, name="x" * 65),
+    ],
+    ids=str,
+)
+def test_a_name_that_servers_refuse_is_refused_at_once(model: dict[str, Any], source: Any) -> None:
+    with pytest.raises(ConfigError, match="name that language models' servers refuse"):
+        DefaultAgent(model, tools=[source])
+
+
+def order(what: str, count: int = 1) -> str:
+    """Order something."""
+    return f"{count} {what}"
+
+
+OURS = Tool(
+    name="order",
+    description="Order something.",
+    call=order,
+    parameters={
+        "what": {"type": "string", "enum": ["tea", "milk"]},
+        "count": {"type": "integer", "default": 1},
+    },
+)
+
+
+@pytest.mark.parametrize("source", [order, OURS], ids=["langchain's", "xtalk's"])
+@pytest.mark.parametrize(
+    ("args", "field", "reason"),
+    [
+        ({"what": "tea", "count": "many"}, "count", "integer"),
+        ({"count": 2}, "what", "missing|required"),
+        ({"what": "tea", "count": 1.5}, "count", "integer"),
+    ],
+    ids=["wrong", "missing", "broken"],
+)
+def test_the_model_is_told_which_argument_is_wrong(
+    server: FakeOpenAI, model: dict[str, Any], source: Any, args: Any, field: str, reason: str
+) -> None:
+    server.script(call("order", args), call("order", {"what": "tea"}), say("Done."))
+
+    async def test() -> None:
+        async with opened(DefaultAgent(model, tools=[source], fillers=[])) as agent:
+            parts = await turn(agent, "go")
+            assert calls(parts) == [("order", {"what": "tea"})], "the page sees what is done"
+            assert results(parts) == ["1 tea"]
+
+    run(test)
+    told = server.requests[1]["messages"][-1]["content"]
+    assert re.search(f"arguments were not taken: {field}.*({reason})", told), told
+
+
+@pytest.mark.parametrize(
+    ("args", "reason"),
+    [
+        ({"what": "tea", "colour": "red"}, "there is no argument colour"),
+        ({"what": "beer"}, "what must be one of tea, milk"),
+        ({"what": "tea", "count": True}, "count must be of type integer"),
+    ],
+    ids=str,
+)
+def test_a_tool_by_hand_is_given_what_its_schema_says(
+    server: FakeOpenAI, model: dict[str, Any], args: Any, reason: str
+) -> None:
+    server.script(call("order", args), say("Sorry."))
+
+    async def test() -> None:
+        async with opened(DefaultAgent(model, tools=[OURS], fillers=[])) as agent:
+            assert calls(await turn(agent, "go")) == []
+
+    run(test)
+    assert reason in server.requests[1]["messages"][-1]["content"]
 
 
 def test_calls_of_one_round_run_at_the_same_time(server: FakeOpenAI, model: dict[str, Any]) -> None:

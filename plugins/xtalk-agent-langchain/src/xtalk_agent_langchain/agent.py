@@ -20,6 +20,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Annotated, Any, Literal
+from uuid import uuid4
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
@@ -34,6 +35,7 @@ from xtalk.agent import (
     Usage,
     untrusted,
 )
+from xtalk.characters import Halves, whole
 from xtalk.errors import ConfigError, ModelError
 from xtalk.model_types import BaseChatModel
 from xtalk_agent_langchain.builtin import (
@@ -43,7 +45,16 @@ from xtalk_agent_langchain.builtin import (
     built_in,
     voice_tools,
 )
-from xtalk_agent_langchain.history import CJK, Call, Exchange, History, call_messages, safe_name
+from xtalk_agent_langchain.history import (
+    CJK,
+    Call,
+    Exchange,
+    History,
+    as_json,
+    call_messages,
+    safe_name,
+    shortened,
+)
 from xtalk_agent_langchain.llm import Llm, text_of
 from xtalk_agent_langchain.mcp import McpServer, McpTools
 from xtalk_agent_langchain.prompts import FILLERS, SUMMARISE, SYSTEM, system_message
@@ -122,9 +133,13 @@ class _Round:
     text: str = ""
     asked: list[_Asked] = field(default_factory=list)
     places: dict[Any, _Asked] = field(default_factory=dict)
+    halves: Halves = field(default_factory=Halves)
 
-    def take(self, chunk: Any) -> None:
-        """A piece of a call belongs to the last one at its index, unless it brings a new id."""
+    def take(self, chunk: Any) -> str:
+        """The text of a chunk. Its pieces of calls are kept.
+
+        A piece belongs to the last call at its index, unless it brings a new id.
+        """
         for piece in getattr(chunk, "tool_call_chunks", None) or ():
             known = self.places.get(piece["index"])
             if known is None or (piece["id"] and known.id and piece["id"] != known.id):
@@ -133,6 +148,7 @@ class _Round:
             known.id = known.id or piece["id"] or ""
             known.name += piece["name"] or ""
             known.text += piece["args"] or ""
+        return self.halves.push(text_of(chunk))
 
 
 class DefaultAgent(Agent):
@@ -253,15 +269,14 @@ class DefaultAgent(Agent):
         turn = _turn(input)
         messages = self._messages(turn)
         tools, schemas = self._offered(turn)
-        said = ""
+        said, called = "", 0
         for round in range(self._limits.tool_rounds + 1):
             choice = "none" if round == self._limits.tool_rounds else ""
             answer = _Round()
             asking = self._shared.llm.stream(messages, schemas, choice=choice)
             async with aclosing(asking) as chunks:
                 async for chunk in chunks:
-                    answer.take(chunk)
-                    if text := text_of(chunk):
+                    if text := answer.take(chunk):
                         if not answer.text and said and not said[-1].isspace():
                             text = _gap(said, text) + text
                         answer.text += text
@@ -271,7 +286,8 @@ class DefaultAgent(Agent):
                         yield _usage(chunk.usage_metadata)
             if choice or not answer.asked:
                 return
-            plans = [self._plan(number, asked, tools) for number, asked in _numbered(answer)]
+            plans = [self._plan(asked, tools) for asked in answer.asked]
+            called += len(plans)
             ready = [(plan.call, plan.tool) for plan in plans if plan.tool is not None]
             if not answer.text and (filler := self._filler(turn, [tool for _, tool in ready])):
                 answer.text = _gap(said, filler) + filler
@@ -285,12 +301,15 @@ class DefaultAgent(Agent):
             done = await self._run(plans, turn)
             for call, _ in ready:
                 result = done[call.id].result or ""
-                self._history.late(call.id, self._quoted(result, call.name))
+                self._history.late(call.id, self._quoted(result, call.name, called))
                 yield ToolResult(id=call.id, name=call.name, content=result, args=call.args)
             if ready and all(tool.last for _, tool in ready):
                 return
-            quoted = [self._as_told(call) for call in done.values()]
-            messages += call_messages(quoted, answer.text)
+            told = [
+                replace(call, result=self._quoted(call.result or "", call.name, called))
+                for call in done.values()
+            ]
+            messages += call_messages(told, answer.text)
 
     def _messages(self, turn: AgentInput) -> list[Any]:
         from langchain_core.messages import SystemMessage
@@ -302,8 +321,8 @@ class DefaultAgent(Agent):
                 del self._speakers[next(iter(self._speakers))]
             user, speaker = _said_by(turn.speaker, user)
         system = system_message(self._prompt, turn, self._history.summary)
-        now = Exchange(user=user.strip() or "(nothing)", speaker=speaker)
-        return [SystemMessage(system), *self._history.messages(now)]
+        now = Exchange(user=whole(user).strip() or "(nothing)", speaker=speaker)
+        return [SystemMessage(whole(system)), *self._history.messages(now)]
 
     def _offered(self, turn: AgentInput) -> tuple[dict[str, BoundTool], list[dict[str, Any]]]:
         """The tools of this turn; the same list as before when nothing about them changed."""
@@ -318,8 +337,9 @@ class DefaultAgent(Agent):
 
     # --- tools ----------------------------------------------------------------------------------
 
-    def _plan(self, number: int, asked: _Asked, tools: Mapping[str, BoundTool]) -> _Planned:
-        call = Call(asked.id or f"call_{id(asked):x}_{number}", asked.name, {})
+    def _plan(self, asked: _Asked, tools: Mapping[str, BoundTool]) -> _Planned:
+        # An id of our own, for some servers give one twice, or none. Mistral's take no other form.
+        call = Call(uuid4().hex[:9], asked.name, {})
         tool = tools.get(asked.name)
         if tool is None:
             known = ", ".join(tools)
@@ -330,6 +350,7 @@ class DefaultAgent(Agent):
             args = json.loads(asked.text or "{}")
             if not isinstance(args, dict):
                 raise ValueError("they are no JSON object")
+            args = as_json(args)
             tool.check(args)
         except ValueError as error:
             return _Planned(replace(call, result=f"The arguments were not taken: {error}."))
@@ -351,16 +372,17 @@ class DefaultAgent(Agent):
             for plan in plans
         }
 
-    def _as_told(self, call: Call) -> Call:
-        return replace(call, result=self._quoted(call.result or "", call.name))
+    def _quoted(self, result: str, name: str, calls: int) -> str:
+        """The result as the model is told it: cut to its share, a stranger's words marked.
 
-    def _quoted(self, result: str, name: str) -> str:
-        """The result as the model is told it: a stranger's words are marked."""
+        The results of a turn with so many calls shall not fill what the history may hold.
+        """
+        told = shortened(result, self._context.max_tokens // max(4, 2 * calls))
         tool = self._offer[1].get(name) or self._tools.get(name)
         # A copy is told the history before it gets the session's tools, so it knows not all.
         if tool is not None and not tool.untrusted:
-            return result
-        return untrusted(result, safe_name(name) or "unknown")
+            return told
+        return untrusted(told, safe_name(name) or "unknown")
 
     def _filler(self, turn: AgentInput, tools: Sequence[BoundTool]) -> str:
         """What is said while slow tools work, in the language of the user; "" for instant ones."""
@@ -379,7 +401,10 @@ class DefaultAgent(Agent):
     def commit(self, record: TurnRecord) -> None:
         speaker = self._speakers.pop(record.turn_id, None)
         results = tuple(
-            replace(result, content=self._quoted(result.content, result.name))
+            replace(
+                result,
+                content=self._quoted(result.content, result.name, len(record.tool_calls)),
+            )
             for result in record.tool_results
         )
         record = replace(record, tool_results=results)
@@ -444,16 +469,6 @@ def _usage(counted: Mapping[str, int]) -> Usage:
     return Usage(
         input_tokens=counted.get("input_tokens", 0), output_tokens=counted.get("output_tokens", 0)
     )
-
-
-def _numbered(answer: _Round) -> list[tuple[int, _Asked]]:
-    """The calls that are told apart by their ids, as servers demand it."""
-    seen: set[str] = set()
-    for asked in answer.asked:
-        if asked.id in seen:
-            asked.id = ""
-        seen.add(asked.id)
-    return list(enumerate(answer.asked))
 
 
 def _gap(before: str, text: str) -> str:

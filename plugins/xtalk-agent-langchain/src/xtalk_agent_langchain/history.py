@@ -13,8 +13,18 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from xtalk.agent import TurnRecord
+from xtalk.characters import whole
 
-__all__ = ["Call", "Exchange", "History", "call_messages", "safe_name", "tokens"]
+__all__ = [
+    "Call",
+    "Exchange",
+    "History",
+    "as_json",
+    "call_messages",
+    "safe_name",
+    "shortened",
+    "tokens",
+]
 
 INTERRUPTED = "(interrupted: the user spoke before there was a result)"
 NAME = re.compile(r"[^a-zA-Z0-9_-]+")
@@ -51,6 +61,22 @@ def tokens(text: str) -> int:
     return wide + (len(text) - wide + 3) // 4
 
 
+def shortened(text: str, limit: int) -> str:
+    """The beginning of a text that has more than `limit` tokens, and a word that it is cut."""
+    size = tokens(text)
+    if size <= limit:
+        return text
+    kept = len(text) * limit // size
+    while tokens(text[:kept]) > limit:
+        kept = kept * 9 // 10
+    return f"{text[:kept]}\n(Cut: these are the first {kept} of {len(text)} characters.)"
+
+
+def as_json(value: Any) -> Any:
+    """The value as JSON holds it, in whole characters: an escape may have written half of one."""
+    return json.loads(whole(json.dumps(value, ensure_ascii=False, default=str)))
+
+
 def safe_name(name: str) -> str | None:
     """A name that servers take: letters, digits, _ and -, 64 at most; None if nothing is left."""
     kept = NAME.sub("_", name).strip("_")[:64]
@@ -66,7 +92,8 @@ class History:
 
     def add(self, record: TurnRecord, speaker: str | None) -> None:
         """A turn is over."""
-        user = record.user.strip() or f"({record.event.replace('_', ' ') or 'nothing was said'})"
+        user = whole(record.user).strip()
+        user = user or f"({record.event.replace('_', ' ') or 'nothing was said'})"
         self.exchanges.append(Exchange(user=user, reply=record.remembered.strip(), speaker=speaker))
         self.exchanges[-1].calls = _paired(record)
 
@@ -141,6 +168,6 @@ def _paired(record: TurnRecord) -> list[Call]:
         if found is not None:
             results.remove(found)
         call_id = call.id or f"call_{record.turn_id}_{number}"
-        args = json.loads(json.dumps(call.args, default=str))
-        calls.append(Call(call_id, call.name, args, None if found is None else found.content))
+        result = None if found is None else found.content
+        calls.append(Call(call_id, call.name, as_json(call.args), result))
     return calls

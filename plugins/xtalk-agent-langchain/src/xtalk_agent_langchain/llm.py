@@ -20,6 +20,7 @@ from typing import Any
 import anyio
 from pydantic import SecretStr
 
+from xtalk.characters import whole
 from xtalk.errors import ConfigError, ModelError, ModelTimeout
 from xtalk.model_types import BaseChatModel
 
@@ -191,7 +192,7 @@ class Llm:
         async with aclosing(self.stream(messages)) as chunks:
             async for chunk in chunks:
                 text += text_of(chunk)
-        return text
+        return whole(text)
 
 
 def text_of(chunk: Any) -> str:
@@ -266,6 +267,8 @@ def failure(
     known = any(base.__module__.partition(".")[0] in CLIENTS for base in type(error).__mro__)
     if (known and "Connect" in name) or isinstance(error, OSError):
         return ModelError(f"The {who}'s server cannot be reached."), PAUSE_S
+    if isinstance(error, UnicodeError):
+        return ModelError(f"What the {who} was to be told cannot be sent ({name})."), None
     if known or isinstance(error, ValueError):  # also of langchain's, for an empty stream
         return ModelError(f"The {who}'s answer broke off ({name})."), PAUSE_S
     return None

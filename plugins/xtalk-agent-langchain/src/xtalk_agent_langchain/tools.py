@@ -13,13 +13,16 @@ from __future__ import annotations
 import inspect
 import json
 import logging
+import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import anyio
+from pydantic import BaseModel, ValidationError
 
 from xtalk.agent import AgentInput, Tool, ToolLike
+from xtalk.characters import whole
 from xtalk.errors import ConfigError
 from xtalk.threads import run_in_thread
 
@@ -28,12 +31,23 @@ __all__ = ["BoundTool", "bind", "run_together", "run_tool"]
 log = logging.getLogger("xtalk.agent.langchain")
 
 UNTRUSTED = "local_search", "web_search"
+NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
+TYPES: dict[str, Any] = {
+    "string": str,
+    "integer": int,
+    "number": int | float,
+    "boolean": bool,
+    "array": list,
+    "object": dict,
+    "null": type(None),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
 class BoundTool:
     """A tool of one session. `schema` is what the model is told, as OpenAI writes functions.
 
+    ConfigError for a name that servers refuse, and with it every request that offers the tool.
     `check` raises ValueError, in a sentence, for arguments that the tool cannot take. `last`
     ends the reply: the model is not asked what it makes of the answer.
     """
@@ -47,6 +61,13 @@ class BoundTool:
     untrusted: bool = False
     last: bool = False
     timeout_s: float | None = None
+
+    def __post_init__(self) -> None:
+        if not NAME.fullmatch(self.name):
+            raise ConfigError(
+                f"the tool {self.name!r} has a name that language models' servers refuse: give it "
+                "one of at most 64 letters from a to z, digits, _ and -"
+            )
 
 
 def bind(source: Any) -> list[BoundTool]:
@@ -114,6 +135,7 @@ def _langchain(tool: Any) -> BoundTool:
     from langchain_core.utils.function_calling import convert_to_openai_tool
 
     about = dict(getattr(tool, "metadata", None) or {})
+    schema = convert_to_openai_tool(tool)
     asynchronous = getattr(tool, "coroutine", None) is not None or (
         not hasattr(tool, "coroutine") and "_arun" in vars(type(tool))
     )
@@ -125,8 +147,9 @@ def _langchain(tool: Any) -> BoundTool:
 
     return BoundTool(
         name=tool.name,
-        schema=convert_to_openai_tool(tool),
+        schema=schema,
         call=call,
+        check=_check_of(tool, schema),
         effects=bool(about.get("effects", True)),
         instant=bool(about.get("instant", False)),
         untrusted=bool(about.get("untrusted", tool.name in UNTRUSTED)),
@@ -141,10 +164,12 @@ def _ours(tool: Tool) -> BoundTool:
         return await run_in_thread(tool.invoke, dict(args))
 
     needed = [name for name, about in tool.parameters.items() if "default" not in about]
+    schema = function_schema(tool.name, tool.description, tool.parameters, needed)
     return BoundTool(
         name=tool.name,
-        schema=function_schema(tool.name, tool.description, tool.parameters, needed),
+        schema=schema,
         call=call,
+        check=_by_schema(schema["function"]["parameters"]),
         effects=tool.effects,
         instant=tool.instant,
         untrusted=tool.name in UNTRUSTED,
@@ -168,6 +193,61 @@ def function_schema(
     parameters = {"type": "object", "properties": dict(properties), "required": list(needed)}
     function = {"name": name, "description": description, "parameters": parameters}
     return {"type": "function", "function": function}
+
+
+# --- arguments -----------------------------------------------------------------------------------
+
+
+def _check_of(tool: Any, schema: Mapping[str, Any]) -> Callable[[Mapping[str, Any]], None]:
+    model = getattr(tool, "args_schema", None)
+    if isinstance(model, type) and issubclass(model, BaseModel):
+        return _by_model(model)
+    return _by_schema(schema["function"].get("parameters", {}))
+
+
+def _by_model(model: type[BaseModel]) -> Callable[[Mapping[str, Any]], None]:
+    """A check that the arguments are what this pydantic model takes."""
+
+    def check(args: Mapping[str, Any]) -> None:
+        try:
+            model.model_validate(dict(args))
+        except ValidationError as error:
+            wrong = (f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+            raise ValueError("; ".join(wrong)) from None
+
+    return check
+
+
+def _by_schema(schema: Mapping[str, Any]) -> Callable[[Mapping[str, Any]], None]:
+    """A check of what is needed, what is known, and each argument's type and choices."""
+    properties = schema.get("properties", {})
+    open_to_more = schema.get("additionalProperties", not properties)
+
+    def check(args: Mapping[str, Any]) -> None:
+        for name in schema.get("required", ()):
+            if name not in args:
+                raise ValueError(f"{name} is missing")
+        for name, value in args.items():
+            if name not in properties and not open_to_more:
+                raise ValueError(f"there is no argument {name}")
+            _check_value(name, value, properties.get(name, {}))
+
+    return check
+
+
+def _check_value(name: str, value: object, about: Mapping[str, Any]) -> None:
+    kind = about.get("type")
+    if isinstance(kind, str) and not _is_of(value, kind):
+        raise ValueError(f"{name} must be of type {kind}")
+    if "enum" in about and value not in about["enum"]:
+        raise ValueError(f"{name} must be one of {', '.join(map(str, about['enum']))}")
+
+
+def _is_of(value: object, kind: str) -> bool:
+    """Whether JSON Schema calls it so: a boolean is no number there, as it is in Python."""
+    if isinstance(value, bool) and kind in ("integer", "number"):
+        return False
+    return isinstance(value, TYPES.get(kind, object))
 
 
 # --- running -------------------------------------------------------------------------------------
@@ -202,6 +282,6 @@ async def run_tool(
 
 
 def _as_text(answer: Any) -> str:
-    if isinstance(answer, str):
-        return answer
-    return json.dumps(answer, ensure_ascii=False, default=str)
+    if not isinstance(answer, str):
+        answer = json.dumps(answer, ensure_ascii=False, default=str)
+    return whole(answer)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from types import SimpleNamespace
 from typing import Any
 
 import anyio
 import anyio.lowlevel
 import pytest
 
+from xtalk.limiter import SessionLimiter
 from xtalk.pipeline import DefaultPipeline
 from xtalk.plugins import Plugins
 from xtalk.settings import ServiceConfig
@@ -31,6 +33,7 @@ class ScriptedXtalk:
 
     def __init__(self) -> None:
         self.plugins = Plugins()
+        self.host = SimpleNamespace(limiter=SessionLimiter())
         self.config: Any = None
         self.service_prototype = Blueprint()
         self.life: list[str] = []
@@ -41,9 +44,12 @@ class ScriptedXtalk:
         transport = as_transport(connection)
         if isinstance(transport, StarletteTransport):
             await transport.accept()
-        await transport.send(ServerProtocol().send(m.SessionInfo(session_id="s1")))
-        while (item := await transport.receive()) is not None:
-            await transport.send([item])
+        async with self.host.limiter.slot(transport, int) as slot:
+            if slot is None:
+                return
+            await transport.send(ServerProtocol().send(m.SessionInfo(session_id="s1")))
+            while (item := await transport.receive()) is not None:
+                await transport.send([item])
 
     @asynccontextmanager
     async def lifespan(self) -> AsyncIterator[ScriptedXtalk]:

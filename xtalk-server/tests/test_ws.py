@@ -27,10 +27,10 @@ def run(main: Callable[[], Awaitable[None]]) -> None:
     asyncio.run(limited())
 
 
-async def sessions(server: Running) -> int:
+async def count(server: Running, which: str = "sessions") -> int:
     async with httpx.AsyncClient() as http:
-        count: int = (await http.get(server.http + "/health")).json()["sessions"]
-        return count
+        found: int = (await http.get(server.http + "/health")).json()[which]
+        return found
 
 
 async def receive(socket: ClientConnection) -> dict[str, object]:
@@ -51,10 +51,26 @@ def test_a_session(server: Running) -> None:
             assert (await receive(socket))["action"] == "session_info"
             await socket.send(b"\1\2")
             assert await socket.recv() == b"\1\2"
-            assert await sessions(server) == 1
+            assert await count(server) == 1
             assert "permessage-deflate" not in str(socket.response)
 
     run(main)
+
+
+def test_health_tells_those_who_talk_from_those_who_wait(scripted: Any) -> None:
+    scripted.host.limiter.set_limit(1)
+
+    async def main() -> None:
+        async with connect(server.ws) as first, connect(server.ws) as second:
+            assert "session_info" in {(await receive(s))["action"] for s in (first, second)}
+            async with httpx.AsyncClient() as http:
+                answer = await http.get(server.http + "/health")
+            body = answer.json()
+            assert (answer.status_code, body["status"]) == (200, "ok")
+            assert (body["sessions"], body["queued"], body["limit"]) == (1, 1, 1)
+
+    with running(scripted) as server:
+        run(main)
 
 
 def test_a_message_of_a_mebibyte_passes_and_no_more(server: Running) -> None:
@@ -137,7 +153,7 @@ def test_a_session_waits_for_the_models_and_loses_no_message(starting: Running, 
             assert (pong["action"], pong["client_timestamp"]) == ("pong", 7)
             await socket.send("{")
             assert (await receive(socket))["action"] == "error"
-            assert await sessions(starting) == 1
+            assert await count(starting, "queued") == 1
             slow.go_on.set()
             assert (await receive(socket))["action"] == "session_info"
             assert (await receive(socket))["action"] == "conversation_start"
@@ -152,7 +168,7 @@ def test_who_leaves_while_waiting_leaves_nothing_behind(starting: Running, slow:
         async with connect(starting.ws) as socket:
             await socket.send('{"action":"ping"}')
             await receive(socket)
-        while await sessions(starting):
+        while await count(starting, "queued"):
             pass
         slow.go_on.set()
 
@@ -191,9 +207,10 @@ def test_sessions_are_told_that_the_server_stops(server: Running) -> None:
 
 
 def test_a_session_that_will_not_end_does_not_hold_the_server(scripted: Any) -> None:
-    cancelled = threading.Event()
+    begun, cancelled = threading.Event(), threading.Event()
 
     async def stubborn(connection: object) -> None:
+        begun.set()
         try:
             await anyio.sleep_forever()
         finally:
@@ -203,8 +220,7 @@ def test_a_session_that_will_not_end_does_not_hold_the_server(scripted: Any) -> 
 
     async def main() -> None:
         async with connect(server.ws) as socket:
-            while not await sessions(server):
-                pass
+            assert await asyncio.to_thread(begun.wait, 10)
             server.server.should_exit = True
             assert (await closed(socket))[0] == 1001
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 from fastapi import APIRouter, FastAPI, HTTPException, Request, WebSocket
 from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse
+from starlette.datastructures import State
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import HTTPConnection
 from starlette.responses import Response
@@ -170,11 +171,24 @@ async def _refuse(transport: Transport) -> None:
 
 @router.get("/health", response_model=None)
 async def health(request: Request) -> JSONResponse:
-    """Status 200 when a conversation can begin; 503 while starting, draining, after a failure."""
+    """Status 200 while newcomers are let in, if need be after a wait; else 503.
+
+    `sessions` are the conversations under way, `queued` those who wait, for a place or for the
+    models; `limit` is how many conversations may be under way, null for as many as come.
+    """
     state = request.app.state
     status = "draining" if state.connections.draining else state.backend.status
-    body = {"status": status, "sessions": len(state.connections), "version": VERSION}
+    body = {"status": status, **_load(state), "version": VERSION}
     return JSONResponse(body, 200 if status == "ok" else 503)
+
+
+def _load(state: State) -> dict[str, int | None]:
+    xtalk: Xtalk | None = state.backend.xtalk
+    if xtalk is None:
+        return {"sessions": 0, "queued": len(state.connections), "limit": None}
+    now = xtalk.host.limiter.get_status()
+    limit = now["max_sessions"] if now["is_limited"] else None
+    return {"sessions": now["active_sessions"], "queued": now["queue_length"], "limit": limit}
 
 
 @router.get("/api/voices", response_model=None)

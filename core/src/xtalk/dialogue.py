@@ -50,6 +50,7 @@ from xtalk.events import (
     TurnTTSPauseRequested,
     TurnTTSResumeRequested,
     TurnTTSStopRequested,
+    VADLost,
     VADSpeechEnd,
     VADSpeechStart,
     VerificationResult,
@@ -226,6 +227,7 @@ class Dialogue:
         self._on: dict[str, Callable[[Any, float], list[BaseEvent]]] = {
             VADSpeechStart.TYPE: self._start,
             VADSpeechEnd.TYPE: self._end,
+            VADLost.TYPE: self._detector_lost,
             SpeechCandidate.TYPE: self._candidate,
             TurnASRStartRequested.TYPE: self._listen,
             TurnASREndRequested.TYPE: self._listened,
@@ -416,6 +418,14 @@ class Dialogue:
         if self.segment == "none" and event.source == "client":
             return self._idle_end()
         return []
+
+    def _detector_lost(self, event: VADLost, now: float) -> list[BaseEvent]:
+        """Nothing confirms a mark any more, and nothing ends what the detector alone began."""
+        began, self._server_speaking, self._server_vad = self._server_speaking, False, False
+        for name in ("quiet", "misfire"):
+            self._speech.timers.pop(name, None)
+        alone = began and self.segment == "open" and not self._mark_open
+        return self._close(now) if alone else []
 
     def _idle_end(self) -> list[BaseEvent]:
         """Row 5a: the page says "processing" now, and nothing else will free it."""

@@ -137,6 +137,11 @@ class VADSpeechEnd(BaseEvent):
     reason: str = ""
 
 
+@event("vad.lost")
+class VADLost(BaseEvent):
+    """The server's detector hangs or fails. It hears again when it posts a start."""
+
+
 @event("vad.speech_candidate")
 class SpeechCandidate(BaseEvent):
     """The server's detector hears a pause that may become the end of the turn."""
@@ -680,6 +685,7 @@ __all__ = [
     "TurnTTSStartRequested",
     "TurnTTSStopRequested",
     "TurnTTSTextAppendRequested",
+    "VADLost",
     "VADSpeechEnd",
     "VADSpeechStart",
     "VerificationResult",

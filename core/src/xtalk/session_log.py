@@ -76,6 +76,7 @@ EVENTS = (
     events.TextForEmbeddingReady,
     events.ThoughtUpdated,
     events.TurnLLMAgentStartRequested,
+    events.VADLost,
     events.VADSpeechEnd,
     events.VADSpeechStart,
 )

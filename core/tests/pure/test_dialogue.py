@@ -822,6 +822,38 @@ def test_the_beliefs_follow_what_was_really_sent() -> None:
     assert not dialogue.ctx
 
 
+def test_row_5c_what_a_lost_detector_began_is_over() -> None:
+    talk = Talk(server_vad=True)
+    talk.mark(source="server")
+    talk.post(ev.VADLost())
+    assert talk.state[0] == "closing"
+
+
+def test_row_5c_a_client_that_marks_goes_on_without_its_detector() -> None:
+    talk = Talk(server_vad=True)
+    talk.mark()
+    talk.post(ev.VADLost())
+    talk.at(3.0)
+    assert talk.state[0] == "open"  # neither T_misfire nor the quiet segment
+    talk.mark(False)
+    talk.say("hello", final=True)
+    talk.clear()
+    talk.mark(source="server")  # it is back, and confirms marks again
+    talk.mark(False, source="server")
+    talk.say("", final=True)
+    talk.mark()
+    talk.at(0.5)
+    assert talk.sent.count("invalid_asr_result") == 2
+
+
+def test_row_5c_who_speaks_behind_both_marks_is_not_cut_off() -> None:
+    talk = Talk(server_vad=True)
+    talk.mark()
+    talk.mark(source="server")
+    talk.post(ev.VADLost())
+    assert talk.state[0] == "open"
+
+
 def test_vad_source_client_ignores_the_detector() -> None:
     talk = Talk(vad_source="client", server_vad=True)
     talk.mark(source="server")

@@ -1,7 +1,8 @@
 """Noise suppression on the way in: owns the enhancer and the `enhance` stage.
 
 An inline enhancer is a plain call on the frame's way. Any other stands in a lane of its own:
-frames wait there in order, one task pulls them, and marks wait behind the frames before them.
+frames wait there in order, one task pulls them, and marks wait behind the frames before them. One
+that raises, hangs or falls behind is passed by: noise is better than silence.
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ from typing import TYPE_CHECKING
 from xtalk.audio import AudioFrame
 from xtalk.bus import EventBus, Manager
 from xtalk.calls import overrides
+from xtalk.errors import ModelError
 from xtalk.events import ErrorOccurred
+from xtalk.managers.breaker import Breaker
 from xtalk.pipeline import Pipeline
 from xtalk.speech.interfaces import SpeechEnhancer
 from xtalk.stages import Enhance
@@ -27,7 +30,8 @@ __all__ = ["EnhancerManager"]
 
 log = logging.getLogger("xtalk.enhancer")
 
-LANE_LIMIT_S = 30.0
+LAG_LIMIT_S = 2.0
+LANE_LIMIT_S = 30.0  # of audio; who sends so much faster than it was spoken loses what is over
 
 
 class _Inline:
@@ -59,7 +63,10 @@ class EnhancerManager(Manager):
         inline = enhancer is None or getattr(enhancer, "inline", False)
         self._stage: Enhance = session.wrapped("enhance", _Inline(enhancer if inline else None))
         self._guard = None if inline or enhancer is None else session.guard(enhancer)
-        self._lane: deque[AudioFrame | Callable[[], None]] = deque()
+        self._now = session.clock.now
+        self._breaker = Breaker(session)
+        self._stale = False  # what it holds back is of before it hung
+        self._lane: deque[tuple[float, AudioFrame | Callable[[], None]]] = deque()
         self._lane_s = 0.0
         self._wake: asyncio.Future[None] | None = None
         self._running = False
@@ -76,7 +83,7 @@ class EnhancerManager(Manager):
                 self._session.hear_clean(heard)
             return
         if self._lane_s > LANE_LIMIT_S:
-            return  # the segment has failed long before: recognition hears nothing
+            return
         self._lane_s += frame.seconds
         self._put(frame)
 
@@ -93,7 +100,7 @@ class EnhancerManager(Manager):
         call()
 
     def _put(self, item: AudioFrame | Callable[[], None]) -> None:
-        self._lane.append(item)
+        self._lane.append((self._now(), item))
         if not self._running:
             self._running = True
             self._session.spawn(self._work)
@@ -101,53 +108,55 @@ class EnhancerManager(Manager):
             self._wake.set_result(None)
 
     async def _work(self) -> None:
-        assert self._guard is not None
         while True:
             while self._lane:
-                item = self._lane.popleft()
-                if isinstance(item, AudioFrame):
-                    self._lane_s -= item.seconds
-                    try:
-                        await self._clean(item)
-                    except Exception:
-                        self._failed()
-                        self._session.hear_clean(item)
-                else:
-                    try:
-                        await self._flush()
-                    except Exception:
-                        self._failed()
-                    item()
+                await self._take(*self._lane.popleft())
             self._wake = asyncio.get_running_loop().create_future()
             await self._wake
 
-    async def _clean(self, frame: AudioFrame) -> None:
+    async def _take(self, arrived: float, item: AudioFrame | Callable[[], None]) -> None:
+        if isinstance(item, AudioFrame):
+            self._lane_s -= item.seconds
+            for heard in await self._enhanced(arrived, item):
+                self._session.hear_clean(heard)
+            return
+        for heard in await self._enhanced(arrived, None):
+            self._session.hear_clean(heard)
+        item()
+
+    async def _enhanced(self, arrived: float, frame: AudioFrame | None) -> Sequence[AudioFrame]:
+        """The frame, clean if that can be; without one, what the enhancer held back."""
+        raw = () if frame is None else (frame,)
+        if self._breaker.resting:
+            return raw
+        try:
+            if self._now() - arrived > LAG_LIMIT_S:
+                self._breaker.trip()
+                raise ModelError(f"the enhancer is more than {LAG_LIMIT_S:g} s behind")
+            pcm = await self._breaker.call(self._ask, frame)
+            return self._stage.push(AudioFrame(pcm, 16_000)) if pcm else ()
+        except Exception:
+            self._stale = self._breaker.resting
+            self._failed()
+            return raw
+
+    async def _ask(self, frame: AudioFrame | None) -> bytes:
         assert self._guard is not None
         async with self._guard.lease() as lease:
             enhancer = lease.model
+            if self._stale:
+                await lease.run(enhancer.reset)
+                self._stale = False
+            if frame is None:
+                if overrides(enhancer, SpeechEnhancer, "async_flush"):
+                    return bytes(await enhancer.async_flush())
+                return bytes(await lease.run(enhancer.flush))
             if overrides(enhancer, SpeechEnhancer, "async_enhance"):
-                pcm = await enhancer.async_enhance(frame.pcm)
-            else:
-                pcm = await lease.run(enhancer.enhance, frame.pcm)
-        self._hear(pcm, frame.rate)
-
-    async def _flush(self) -> None:
-        assert self._guard is not None
-        async with self._guard.lease() as lease:
-            enhancer = lease.model
-            if overrides(enhancer, SpeechEnhancer, "async_flush"):
-                pcm = await enhancer.async_flush()
-            else:
-                pcm = await lease.run(enhancer.flush)
-        self._hear(pcm, 16_000)
-
-    def _hear(self, pcm: bytes, rate: int) -> None:
-        if pcm:
-            for clean in self._stage.push(AudioFrame(pcm, rate)):
-                self._session.hear_clean(clean)
+                return bytes(await enhancer.async_enhance(frame.pcm))
+            return bytes(await lease.run(enhancer.enhance, frame.pcm))
 
     def _failed(self) -> None:
-        """An enhancer that raises is passed by; the client is told once."""
+        """The client is told once."""
         if self._complained:
             return
         self._complained = True

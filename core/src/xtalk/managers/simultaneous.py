@@ -103,6 +103,7 @@ class SimultaneousManager(Manager):
     @on(events.VADSpeechStart, 95)
     def _started(self, event: events.VADSpeechStart) -> None:
         self._left = False
+        self._server_vad = self._server_vad or event.source == "server"
         if self._counts(event.source) and self._open is None:
             self.event_bus.post(events.TurnASRStartRequested())
 
@@ -114,6 +115,13 @@ class SimultaneousManager(Manager):
             self.event_bus.post(events.TurnASREndRequested())
         elif event.source == "client":
             self._free()
+
+    @on(events.VADLost, 95)
+    def _detector_lost(self, event: events.VADLost) -> None:
+        """Marks count now, if there are any; what the detector began is over."""
+        self._server_vad = False
+        if self._open is not None:
+            self.event_bus.post(events.TurnASREndRequested())
 
     def _counts(self, source: str) -> bool:
         if source == "server":

@@ -87,6 +87,7 @@ class TurnTakingManager(Manager):
     @on(events.ConversationEnded, 95)
     @on(events.VADSpeechStart, 95)
     @on(events.VADSpeechEnd, 95)
+    @on(events.VADLost, 95)
     @on(events.SpeechCandidate, 95)
     @on(events.ClockSyncReceived, 95)
     @on(events.TTSPaused, 95)

@@ -2,6 +2,7 @@
 
 The detector gives a probability per frame; this turns it into starts, candidates of an end, and
 ends. A model that is not inline runs in a thread, on all that has gathered since its last call.
+One that hangs costs what it did not hear, and begins anew.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from xtalk.audio import AudioFrame, Framer
@@ -19,13 +21,15 @@ from xtalk.events import (
     ErrorOccurred,
     SpeechCandidate,
     TurnEndpointRequested,
+    VADLost,
     VADSpeechEnd,
     VADSpeechStart,
 )
+from xtalk.managers.breaker import Breaker
 from xtalk.pipeline import Pipeline
 from xtalk.speech.interfaces import VAD, Speech
 from xtalk.stages import Detect
-from xtalk.threads import run_in_thread
+from xtalk.threads import Guard
 
 if TYPE_CHECKING:
     from xtalk.session import Session
@@ -36,6 +40,7 @@ log = logging.getLogger("xtalk.vad")
 
 HYSTERESIS = 0.15  # speech goes on until the probability is this far below the threshold
 CANDIDATE_MS = 120.0
+DEAF_S = 1.0  # of audio that a detector has not heard; what it said before is worth nothing then
 
 on = Manager.event_handler
 
@@ -88,16 +93,17 @@ class Endpointer:
 class _Detector:
     """The model and the endpointer in the stage's push shape."""
 
-    def __init__(self, vad: VAD, endpointer: Endpointer, now: Callable[[], float]) -> None:
-        self.vad = vad
-        self._endpointer = endpointer
+    def __init__(self, now: Callable[[], float]) -> None:
         self._now = now
-        self._framer = Framer(vad.frame_samples)
+
+    def use(self, vad: VAD, endpointer: Endpointer) -> None:
+        self._parts = vad, endpointer, Framer(vad.frame_samples)
 
     def push(self, frame: AudioFrame) -> Sequence[Speech]:
+        vad, endpointer, framer = self._parts  # a call that was given up keeps its own to its end
         found = []
-        for piece in self._framer.push(frame.pcm):
-            speech = self._endpointer.feed(self.vad.speech_probability(piece), self._now())
+        for piece in framer.push(frame.pcm):
+            speech = endpointer.feed(vad.speech_probability(piece), self._now())
             if speech is not None:
                 found.append(speech)
         return found
@@ -135,37 +141,51 @@ class VADManager(Manager):
     ) -> None:
         self.event_bus = event_bus
         self._session = session
-        vad = session.watched(pipeline.get_vad_model())
+        vad = pipeline.get_vad_model()
         self.active = vad is not None and config["vad_source"] != "client"
-        self._lane: deque[AudioFrame] = deque()
+        self._lane: deque[AudioFrame] = deque()  # as much as comes while one call lasts
         self._wake: asyncio.Future[None] | None = None
         self._running = False
-        self._inline = True
-        self._async: _Answered | None = None
         self._complained = False
+        self._deaf_s = 0.0  # audio in a row that was not heard
+        self._lost = False
         if not self.active or vad is None:
             return
-        self._endpointer = Endpointer(
+        self._make_endpointer = partial(
+            Endpointer,
             threshold=config["vad_threshold"],
             min_speech_ms=config["vad_min_speech_ms"],
             silence_ms=config["vad_redemption_ms"],
-            frame_ms=1000 * vad.frame_samples / 16_000,
         )
         self._inline = getattr(vad, "inline", False)
+        self._guard: Guard[VAD] = session.guard(vad)
+        self._breaker = Breaker(session)
+        # The session's clock itself can only be asked on the loop, a detector may be in a thread.
+        self._detector = _Detector(asyncio.get_running_loop().time)
+        self._begin(vad)
+        self._stage: Detect = session.wrapped("detect", self._detector)
+
+    def _begin(self, model: VAD) -> None:
+        """Hear with this model from now on, and with nothing of before in mind."""
+        self._model = model
+        vad, self._async = self._session.watched(model), None
         if not self._inline and overrides(vad, VAD, "async_is_speech"):
             vad = self._async = _Answered(vad)
-        # The session's clock itself can only be asked on the loop, a detector may be in a thread.
-        now = asyncio.get_running_loop().time
-        self._stage: Detect = session.wrapped("detect", _Detector(vad, self._endpointer, now))
+        self._endpointer = self._make_endpointer(frame_ms=1000 * vad.frame_samples / 16_000)
+        self._detector.use(vad, self._endpointer)
 
     def push(self, frame: AudioFrame) -> None:
         if not self.active:
             return
         if self._inline:
             try:
-                self._tell(self._stage.push(frame))
+                found = self._stage.push(frame)
             except Exception:
-                self._failed()
+                self._failed(frame)
+            else:
+                self._tell(found)
+            return
+        if self._breaker.resting:
             return
         self._lane.append(frame)
         if not self._running:
@@ -184,24 +204,38 @@ class VADManager(Manager):
             while self._lane:
                 frames = list(self._lane)
                 self._lane.clear()
-                gathered = AudioFrame(b"".join(f.pcm for f in frames), frames[0].rate)
-                try:
-                    found = await self._listen(gathered)
-                except Exception:
-                    self._failed()
-                else:
-                    self._tell(found)
+                await self._hear(AudioFrame(b"".join(f.pcm for f in frames), frames[0].rate))
             self._wake = asyncio.get_running_loop().create_future()
             await self._wake
 
-    async def _listen(self, frame: AudioFrame) -> Sequence[Speech]:
-        if self._async is None:
-            return await run_in_thread(self._stage.push, frame)
-        await self._async.ask(frame)
-        return self._stage.push(frame)
+    async def _hear(self, frame: AudioFrame) -> None:
+        try:
+            found = await self._breaker.call(self._listen, frame)
+        except Exception:
+            self._failed(frame)
+        else:
+            self._tell(found)
 
-    def _failed(self) -> None:
-        """A detector that raises costs these frames; the client is told once."""
+    async def _listen(self, frame: AudioFrame) -> Sequence[Speech]:
+        async with self._guard.lease() as lease:
+            if lease.model is not self._model:
+                self._begin(lease.model)
+            if self._async is None:
+                return await lease.run(self._stage.push, frame)
+            await self._async.ask(frame)
+            return self._stage.push(frame)
+
+    def _failed(self, frame: AudioFrame) -> None:
+        """A detector that raises or hangs costs these frames; the client is told once."""
+        if self._breaker.resting:
+            self._lane.clear()
+            self._deaf_s = DEAF_S
+        else:
+            self._deaf_s += frame.seconds
+        if self._deaf_s >= DEAF_S and not self._lost:
+            self._lost = True
+            self._begin(self._model)
+            self.event_bus.post(VADLost())
         if self._complained:
             return
         self._complained = True
@@ -213,6 +247,7 @@ class VADManager(Manager):
         )
 
     def _tell(self, found: Sequence[Speech]) -> None:
+        self._deaf_s, self._lost = 0.0, False
         for speech in found:
             if speech.kind == "start":
                 self.event_bus.post(

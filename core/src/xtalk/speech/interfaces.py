@@ -226,7 +226,10 @@ class TTS(ABC):
 
 
 class VAD(ABC):
-    """Voice activity: is there speech in this frame of `frame_samples` samples at 16 kHz?"""
+    """Voice activity: is there speech in this frame of `frame_samples` samples at 16 kHz?
+
+    One that is not `inline` is given up after 2 s, and what came meanwhile is not heard.
+    """
 
     inline: ClassVar[bool] = False
     frame_samples: int = 512
@@ -279,7 +282,11 @@ class TurnDetector(ABC):
 
 
 class SpeechEnhancer(ABC):
-    """Noise suppression: PCM16 mono at 16 kHz in and out, in order, no sample lost or invented."""
+    """Noise suppression: PCM16 mono at 16 kHz in and out, in order, no sample lost or invented.
+
+    One that is not `inline` is passed by when a call takes 2 s or it falls so far behind; `reset`
+    is called before it is asked again.
+    """
 
     inline: ClassVar[bool] = False
 

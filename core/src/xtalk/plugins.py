@@ -2,7 +2,7 @@
 
 A plugin that cannot be loaded, or whose hook fails, is a row with its reason; it never takes
 another plugin with it. So each hook implementation is called by itself, and what it yields is
-drained and checked before it is believed.
+drained and checked before it is believed; a context that it gives is entered and left so, too.
 """
 
 from __future__ import annotations
@@ -13,14 +13,16 @@ import logging
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
-from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from types import ModuleType, TracebackType
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pluggy
 
 from xtalk import hookspecs
-from xtalk.errors import PluginError
+from xtalk.errors import ConfigError, PluginError
 from xtalk.hookspecs import GROUP, SLOTS, Download, Model, Slot, hookspec
 from xtalk.versions import normalized, satisfies, split_requirement
 
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
 __all__ = ["Plugin", "Plugins", "installed_version"]
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 CORE = "xtalk-core"
 
@@ -61,6 +65,14 @@ class Plugin:
             self.error = reason
         elif reason not in self.error:
             self.error = f"{self.error}; {reason}"
+
+    def blame(self, hook: str, error: BaseException) -> None:
+        """A hook, or what it gave, failed: an error in the row, and one log line."""
+        reason = f"{hook} {_failure(error)}"
+        # The first of each hook: every session may bring another, with a name of its own in it.
+        if f"{hook} " not in (self.error or ""):
+            self.fail(reason)
+        log.warning("plugin %s: %s", self, reason, exc_info=error)
 
     def goes_by(self, names: Iterable[str]) -> bool:
         """Whether one of the names means this plugin: its own or its distribution's."""
@@ -160,13 +172,35 @@ class Plugins:
         for plugin, function, given in self._implementations(hook, arguments):
             try:
                 answer = _checked(hook, function(*given), self.slots)
-            except Exception as error:
-                plugin.fail(f"{hook} {_failure(error)}")
-                log.warning("plugin %s: %s %s", plugin, hook, _failure(error), exc_info=error)
+            except (Exception, SystemExit) as error:
+                plugin.blame(hook, error)
                 continue
             if answer is not None:
                 answers.append((plugin, answer))
         return answers
+
+    def contexts(self, hook: str, **arguments: Any) -> list[AbstractAsyncContextManager[None]]:
+        """The context of each plugin that gives one, in order.
+
+        What a context raises when it is entered or left is its plugin's failure and no more; one
+        that could not be entered is not left.
+        """
+        found = self.call(hook, **arguments)
+        return [_Context(plugin, hook, context) for plugin, context in found]
+
+    def wrapped(self, hook: str, stage: T, **arguments: Any) -> T:
+        """The stage inside the wrappers that plugins have for it, the first of them outermost.
+
+        A wrapper that fails at it is left out.
+        """
+        for plugin, wrapper in reversed(self.call(hook, **arguments)):
+            try:
+                around = wrapper(stage)
+                _expect(around is not None, around, "a stage")
+                stage = around
+            except (Exception, SystemExit) as error:
+                plugin.blame(hook, error)
+        return stage
 
     def first(self, hook: str, **arguments: Any) -> Any:
         """The first answer that is not None, or None.
@@ -177,7 +211,7 @@ class Plugins:
         for plugin, function, given in self._implementations(hook, arguments):
             try:
                 answer = _checked(hook, function(*given), self.slots)
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 reason = f"{hook} {_failure(error)}"
                 plugin.fail(reason)
                 raise PluginError(f"plugin {plugin}: {reason}") from error
@@ -328,6 +362,41 @@ class Plugins:
         return None
 
 
+class _Context(AbstractAsyncContextManager[None]):
+    """A plugin's context; what it raises goes to the plugin's row."""
+
+    def __init__(
+        self, plugin: Plugin, hook: str, context: AbstractAsyncContextManager[object]
+    ) -> None:
+        self._blame = partial(plugin.blame, hook)
+        self._context = context
+        self._entered = False
+
+    async def __aenter__(self) -> None:
+        try:
+            await self._context.__aenter__()
+            self._entered = True
+        except (Exception, SystemExit) as error:
+            self._blame(error)
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool | None:
+        if not self._entered:
+            return False
+        try:
+            return await self._context.__aexit__(kind, error, traceback)
+        except (Exception, SystemExit) as raised:
+            if raised is not error:
+                self._blame(raised)
+            if error is not None and not isinstance(error, Exception):
+                raise  # a task group of its own cancels what it surrounds, and then says why
+            return False
+
+
 # --- reading what is installed -------------------------------------------------------------------
 
 
@@ -442,10 +511,20 @@ def _checked(hook: str, answer: Any, slots: Mapping[str, Slot]) -> Any:
     if hook in ("xtalk_lifespan", "xtalk_session", "xtalk_turn"):
         return _expect(hasattr(answer, "__aenter__"), answer, "an async context manager")
     if hook == "xtalk_settings":
-        return _expect(isinstance(answer, type), answer, "a class")
+        return _configurable(_expect(isinstance(answer, type), answer, "a class"))
     if hook == "xtalk_configure":
         return _expect(isinstance(answer, Mapping), answer, "a mapping")
     return answer
+
+
+def _configurable(cls: type) -> type:
+    from xtalk.schema import settings
+
+    try:
+        settings(cls)
+    except ConfigError as error:
+        raise PluginError(str(error)) from error
+    return cls
 
 
 def _items(answer: Any, kind: type) -> list[Any]:

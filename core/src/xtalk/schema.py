@@ -48,8 +48,16 @@ _NAMED = (
 
 
 def settings(cls: type) -> type[BaseModel]:
-    """A pydantic model with one field, and alias, for each argument of the constructor."""
-    parameters = inspect.signature(cls).parameters.values()
+    """A pydantic model with one field, and alias, for each argument of the constructor.
+
+    ConfigError for a class whose constructor does not tell its arguments, such as `int`.
+    """
+    try:
+        parameters = inspect.signature(cls).parameters.values()
+    except ValueError as error:
+        raise ConfigError(
+            f"{cls.__qualname__} does not tell its constructor's arguments: {error}"
+        ) from error
     named = [parameter for parameter in parameters if parameter.kind in _NAMED]
     hints = {parameter.name: _hint(cls, parameter) for parameter in named}
     more = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters)
@@ -68,7 +76,10 @@ def check(cls: type, params: Mapping[str, Any], path: str) -> dict[str, Any]:
 
     Arguments that were not given stay away, so that the constructor's own defaults hold.
     """
-    model = settings(cls)
+    try:
+        model = settings(cls)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from error
     try:
         checked = model.model_validate(dict(params))
     except pydantic.ValidationError as error:

@@ -276,9 +276,8 @@ class Host:
         """
         async with AsyncExitStack() as stack:
             if self.plugins is not None:
-                for _, context in self.plugins.call("xtalk_lifespan", xtalk=xtalk):
-                    if context is not None:
-                        await stack.enter_async_context(context)
+                for context in self.plugins.contexts("xtalk_lifespan", xtalk=xtalk):
+                    await stack.enter_async_context(context)
             await run_in_thread(_warm)
             for model in self._prototypes():
                 stack.push_async_callback(close_model, model)

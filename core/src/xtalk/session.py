@@ -32,7 +32,6 @@ from xtalk.managers.tts import TTSManager
 from xtalk.managers.turn_taking import TurnTakingManager
 from xtalk.managers.vad import VADManager
 from xtalk.pipeline import Pipeline
-from xtalk.stages import wrap
 from xtalk.threads import Guard, run_in_thread
 from xtalk.transport import Transport
 from xtalk.turn import Turn
@@ -41,7 +40,7 @@ from xtalk.wire.protocol import ServerProtocol
 
 if TYPE_CHECKING:
     from xtalk.dialogue import Dialogue
-    from xtalk.plugins import Plugins
+    from xtalk.plugins import Plugin, Plugins
     from xtalk.session_log import SessionLog
 
 __all__ = ["Clock", "Session", "SessionView", "StateKey"]
@@ -265,6 +264,10 @@ class Session:
         self._input = self._need(InputGateway)
         self._enhancer = self.find(EnhancerManager)
         self._vad = self.find(VADManager)
+        self._add_plugins_managers()
+        for cls in needed:
+            if self.find(cls) is None:
+                self.managers.append(self._construct(cls))
         self._asr = self.find(ASRManager)
         turn_taking = self.find(TurnTakingManager)
         self._dialogue = turn_taking.dialogue if turn_taking else self.find(SimultaneousManager)
@@ -276,6 +279,15 @@ class Session:
     def _construct(self, cls: type[Manager]) -> Manager:
         """Call a manager's constructor with those of our keywords that it names."""
         offered = {
+    def _add_plugins_managers(self) -> None:
+        """Those that can be made; for any other its plugin is to blame."""
+        found = self._hook("xtalk_managers", pipeline=self.pipeline, config=self.config)
+        for plugin, cls in [(plugin, cls) for plugin, classes in found for cls in classes]:
+            try:
+                self.managers.append(self._construct(cls))
+            except (Exception, SystemExit) as error:
+                plugin.blame("xtalk_managers", error)
+
             "event_bus": self.bus,
             "session_id": self.id,
             "pipeline": self.pipeline,
@@ -290,7 +302,10 @@ class Session:
 
     def _offer_tools(self) -> None:
         for plugin, tools in self._hook("xtalk_tools", session=self):
-            self.offer_tools(list(tools), str(plugin))
+            try:
+                self.offer_tools(list(tools), str(plugin))
+            except (Exception, SystemExit) as error:
+                plugin.blame("xtalk_tools", error)
 
     def offer_tools(self, tools: list[Any], whose: str) -> bool:
         """Give the agent these tools, and every agent that takes its place in this session.
@@ -300,13 +315,14 @@ class Session:
         agent = self.pipeline.get_agent()
         if not tools or agent is None:
             return False
-        self._tools.extend(tools)
+        usable = True
         try:
             agent.add_tools(tools)
         except NotAvailable as error:
             log.warning("the tools of %s are not used: %s", whose, error)
-            return False
-        return True
+            usable = False
+        self._tools.extend(tools)
+        return usable
 
     async def _end(self) -> None:
         self.bus.post(events.ConversationEnded(reason="disconnected"))
@@ -509,7 +525,7 @@ class Session:
         self.turn = Turn(turn_id, user=user, sink=sink)
         return self.turn
 
-    def around_turn(self, turn: Turn) -> list[AbstractAsyncContextManager[object]]:
+    def around_turn(self, turn: Turn) -> list[AbstractAsyncContextManager[None]]:
         return self._contexts("xtalk_turn", turn=turn)
 
     def guard(self, model: Any, clone: Callable[[Any], Any] | None = None) -> Guard[Any]:
@@ -556,20 +572,21 @@ class Session:
 
     def wrapped(self, stage_name: str, stage: T) -> T:
         """A stage inside the wrappers that the plugins have for it."""
-        found = self._hook(f"xtalk_wrap_{stage_name}", session=self)
         if self.tap is not None:
             stage = self.tap.stage(stage_name, stage)
-        return wrap(stage, [wrapper for _, wrapper in found if wrapper is not None])
+        if self._plugins is None:
+            return stage
+        return self._plugins.wrapped(f"xtalk_wrap_{stage_name}", stage, session=self)
 
     def watched(self, model: T) -> T:
         """A detector, whose calls are no stage, watched by the session's log if there is one."""
         return model if self.tap is None else self.tap.model(model)
 
-    def _contexts(self, hook: str, **arguments: Any) -> list[AbstractAsyncContextManager[object]]:
-        found = self._hook(hook, session=self, **arguments)
-        return [context for _, context in found if context is not None]
+    def _contexts(self, hook: str, **arguments: Any) -> list[AbstractAsyncContextManager[None]]:
+        plugins = self._plugins
+        return [] if plugins is None else plugins.contexts(hook, session=self, **arguments)
 
-    def _hook(self, name: str, **arguments: Any) -> list[tuple[Any, Any]]:
+    def _hook(self, name: str, **arguments: Any) -> list[tuple[Plugin, Any]]:
         return [] if self._plugins is None else self._plugins.call(name, **arguments)
 
 
@@ -581,10 +598,6 @@ def _name_the_loop() -> None:
     sniffio = sys.modules.get("sniffio")
     if sniffio is not None:
         sniffio.current_async_library_cvar.set("asyncio")
-
-
-def _covered(manager: type[Manager], classes: Iterable[type[Manager]]) -> bool:
-    return any(issubclass(cls, manager) for cls in classes)
 
 
 _GETTERS = (

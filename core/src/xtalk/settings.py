@@ -56,6 +56,13 @@ Section = TypeVar("Section", bound=BaseModel)
 Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
 
+# The original's settings that are kept like unknown ones, and why nothing here reads them.
+WITHOUT_EFFECT = {
+    "debug_log_dir": "session_log names the folder for a log of each session",
+    "vad_frame_samples": "a detector says itself how many samples it takes",
+    "vad_sample_rate": "detectors hear 16 kHz",
+}
+
 
 class ServiceConfig(BaseModel):
     """`[service_config]`: what every manager receives as `config`.
@@ -74,8 +81,6 @@ class ServiceConfig(BaseModel):
         Literal["auto", "client", "server"], Field(description="who detects speech")
     ] = "auto"
     vad_threshold: Annotated[float, Field(ge=0, le=1, description="probability of speech")] = 0.5
-    vad_sample_rate: Annotated[int, Field(gt=0, description="Hz")] = 16_000
-    vad_frame_samples: Annotated[int, Field(gt=0)] = 512
     vad_min_speech_ms: Annotated[float, Field(ge=0, description="shorter is no speech")] = 250
     vad_redemption_ms: Annotated[float, Field(ge=0, description="silence that ends it")] = 500
     min_silence_ms: Annotated[
@@ -98,7 +103,6 @@ class ServiceConfig(BaseModel):
     speaker_deadline_ms: Annotated[
         float, Field(ge=0, description="how long an answer waits to know who spoke")
     ] = 150
-    debug_log_dir: str | None = None
     recording: Annotated[
         str | None, Field(description="folder for a stereo WAV file of each session")
     ] = None
@@ -120,7 +124,9 @@ class ServiceConfig(BaseModel):
         float, Field(gt=0, description="without a sound of the voice; then the turn fails")
     ] = 20
     update_interval_ms: Annotated[float, Field(ge=0, description="between update_resp")] = 50
-    ahead_sec: Annotated[float, Field(gt=0, description="audio sent ahead of playback")] = 1.0
+    ahead_sec: Annotated[
+        float, Field(ge=0.2, description="audio sent ahead of playback; a chunk has up to 0.2")
+    ] = 1.0
     asr_backlog_sec: Annotated[float, Field(gt=0, description="undecoded audio kept")] = 30
     history: Annotated[
         Literal["heard", "full", "marked"],
@@ -321,28 +327,39 @@ class Config:
     def plugin_settings(self) -> dict[str, object]:
         """What each plugin's `xtalk_settings` asks for, built from its section, by plugin name.
 
-        Raises ConfigError for a section that does not fit or that nobody reads.
+        Raises ConfigError for a section that does not fit or that nobody reads. A plugin whose
+        class cannot be built without a section is broken, and has no settings here.
         """
-        classes = {plugin.name: cls for plugin, cls in self.registry.plugins.call("xtalk_settings")}
-        # A plugin that is broken or blocked keeps its section until it works again.
-        asleep = {plugin.name for plugin in self.registry.plugins.rows if not plugin.loaded}
-        problems = [
-            self._told(
-                f"plugins.settings.{name}: no plugin reads it{schema.nearest(name, classes)}"
-            )
-            for name in self.plugins.settings
-            if name not in classes and name not in asleep
-        ]
+        found = self.registry.plugins.call("xtalk_settings")
+        problems = self._unread_settings([plugin.name for plugin, _ in found])
         built: dict[str, object] = {}
-        for name, cls in classes.items():
-            path = f"plugins.settings.{name}"
+        for plugin, cls in found:
+            path, section = f"plugins.settings.{plugin}", self.plugins.settings.get(plugin.name)
             try:
-                built[name] = schema.build(cls, self.plugins.settings.get(name, {}), path)
+                built[plugin.name] = schema.build(cls, section or {}, path)
             except ConfigError as error:
                 problems.append(self._told(str(error)))
+            except (Exception, SystemExit) as error:
+                if section:
+                    text = f"{path}: {cls.__name__} raised {type(error).__name__}: {error}"
+                    problems.append(self._told(text))
+                else:
+                    plugin.blame("xtalk_settings", error)
         if problems:
             raise ConfigError("\n".join(problems))
         return built
+
+    def _unread_settings(self, readers: Sequence[str]) -> list[str]:
+        # A plugin that is broken or blocked keeps its section until it works again.
+        rows = self.registry.plugins.rows
+        asleep = {plugin.name for plugin in rows if plugin.error or not plugin.loaded}
+        return [
+            self._told(
+                f"plugins.settings.{name}: no plugin reads it{schema.nearest(name, readers)}"
+            )
+            for name in self.plugins.settings
+            if name not in readers and name not in asleep
+        ]
 
     # --- merging ---------------------------------------------------------------------------------
 
@@ -403,7 +420,9 @@ class Config:
 
     def _warn_of_slips(self) -> None:
         for name in self.service.model_extra or {}:
-            if near := schema.nearest(name, ServiceConfig.model_fields):
+            if why := WITHOUT_EFFECT.get(name):
+                self.warnings.append(self._told(f"service_config.{name}: has no effect; {why}"))
+            elif near := schema.nearest(name, ServiceConfig.model_fields):
                 text = f"service_config.{name}: not a setting of xtalk's own{near}"
                 self.warnings.append(self._told(text))
         for name in self.plugins.order:
@@ -432,10 +451,9 @@ class Config:
             ]
         for slot, path, name in chosen:
             try:
-                cls = self.registry.find(slot, name).cls
+                yield from _secret_paths(self.registry.find(slot, name).cls, f"{path}.params")
             except ConfigError:
                 continue  # `check` says why; its secrets still go by their names
-            yield from _secret_paths(cls, f"{path}.params")
 
     def _secret_settings(self) -> Iterator[str]:
         for plugin, cls in self.registry.plugins.call("xtalk_settings"):

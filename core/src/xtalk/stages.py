@@ -1,4 +1,4 @@
-"""The five stages of the cascade: their shapes, how plugins wrap them, and `timed`.
+"""The five stages of the cascade: their shapes, and `timed`.
 
     enhance     push   AudioFrame -> AudioFrames          endless and cheap, on every frame
     detect      push   AudioFrame -> Speech events
@@ -11,7 +11,7 @@ A wrapper takes the stage and returns one of the same shape.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from typing import Protocol, TypeVar
 
 import anyio
@@ -33,7 +33,6 @@ __all__ = [
     "WrapSpeak",
     "WrapTranscribe",
     "timed",
-    "wrap",
 ]
 
 
@@ -63,15 +62,7 @@ WrapTranscribe = Callable[[Transcribe], Transcribe]
 WrapRespond = Callable[[Respond], Respond]
 WrapSpeak = Callable[[Speak], Speak]
 
-S = TypeVar("S")
 T = TypeVar("T")
-
-
-def wrap(stage: S, wrappers: Iterable[Callable[[S], S]]) -> S:
-    """The stage inside its wrappers, the first of them outermost."""
-    for wrapper in reversed(list(wrappers)):
-        stage = wrapper(stage)
-    return stage
 
 
 async def timed(source: AsyncIterator[T], seconds: float) -> AsyncGenerator[T, None]:

@@ -252,6 +252,10 @@ def test_missing_models_say_what_is_there() -> None:
             {"service_config": {"vad_source": "both"}},
             "service_config.vad_source: should be 'auto', 'client' or 'server', found 'both'",
         ),
+        (
+            {"service_config": {"ahead_sec": 0.1}},  # a chunk would never fit
+            "service_config.ahead_sec: should be greater than or equal to 0.2, found 0.1",
+        ),
         ({"plugins": {"odrer": []}}, "plugins.odrer: unknown; plugins takes order, required"),
         ({"server": {"port": 99999}}, "server.port: should be less than or equal to 65535"),
     ],
@@ -316,6 +320,20 @@ def test_slips_are_warnings() -> None:
     ]
 
 
+def test_settings_of_the_originals_that_do_nothing_are_kept_and_said_to_do_nothing() -> None:
+    given = {"vad_sample_rate": 8000, "vad_frame_samples": 256, "debug_log_dir": "logs"}
+    config = load({"service_config": given})
+    assert config.warnings == [
+        "the given configuration: service_config.vad_sample_rate: has no effect; "
+        "detectors hear 16 kHz",
+        "the given configuration: service_config.vad_frame_samples: has no effect; "
+        "a detector says itself how many samples it takes",
+        "the given configuration: service_config.debug_log_dir: has no effect; "
+        "session_log names the folder for a log of each session",
+    ]
+    assert given.items() <= config.service.as_dict().items()
+
+
 def test_secrets_are_not_shown() -> None:
     class Hush:
         def __init__(self, phrase: SecretStr) -> None: ...
@@ -362,6 +380,50 @@ def test_plugin_settings_are_built_from_their_sections() -> None:
     config = load({"plugins": {"settings": {"shout": {"factr": 3}}}}, None, Shout())
     with pytest.raises(ConfigError, match=r"settings\.shout\.factr: unknown; Louder takes"):
         config.plugin_settings()
+
+
+class Strict:
+    def __init__(self, folder: str = "") -> None:
+        raise OSError(f"no folder {folder!r}")
+
+
+@pytest.mark.parametrize(
+    ("cls", "reason"),
+    [
+        (int, "int does not tell its constructor's arguments"),
+        (Strict, "xtalk_settings raised OSError: no folder ''"),
+    ],
+)
+def test_settings_that_cannot_be_built_cost_their_plugin_only(
+    caplog: pytest.LogCaptureFixture, cls: type, reason: str
+) -> None:
+    class Odd:
+        @hookimpl
+        def xtalk_settings(self) -> type:
+            return cls
+
+    class Shout:
+        @hookimpl
+        def xtalk_settings(self) -> type:
+            return Ear
+
+    config = load({}, None, Odd(), Shout())
+    assert list(config.plugin_settings()) == ["shout"]
+    assert list(config.rows()) and json_schema(config.registry)
+    odd = next(row for row in config.registry.plugins.rows if row.name == "odd")
+    assert reason in str(odd.error)
+    assert "plugin odd: xtalk_settings " in caplog.text
+
+
+def test_a_value_that_the_settings_class_refuses_is_a_wrong_configuration() -> None:
+    class Odd:
+        @hookimpl
+        def xtalk_settings(self) -> type:
+            return Strict
+
+    config = load({"plugins": {"settings": {"odd": {"folder": "x"}}}}, None, Odd())
+    problem = "plugins.settings.odd: Strict raised OSError: no folder 'x'"
+    assert config.check()[-1] == problem
 
 
 def test_a_section_waits_for_a_plugin_that_does_not_load() -> None:
@@ -424,6 +486,18 @@ def test_the_schema_of_everything() -> None:
     assert [model["properties"]["type"]["const"] for model in models] == ["Voice", "OtherVoice"]
     assert models[0]["properties"]["params"]["properties"]["speed"]["type"] == "number"
     assert shown["properties"]["service_config"]["properties"]["sim_gen"]["default"] is False
+
+
+def test_a_class_that_does_not_tell_its_arguments_leaves_the_schema_of_the_others() -> None:
+    class Odd:
+        @hookimpl
+        def xtalk_vad(self) -> list[Model]:
+            return [Model("Odd", "builtins:int")]
+
+    config = load({"vad": "Odd"}, None, Odd())
+    assert json_schema(config.registry) and list(config.rows())
+    problem = "the given configuration: vad.params: int does not tell its constructor's arguments"
+    assert any(text.startswith(problem) for text in config.check())
 
 
 def test_alternatives_are_checked() -> None:

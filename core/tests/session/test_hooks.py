@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
 
 import anyio
+import pytest
 
 from xtalk.agent import Agent, Text
 from xtalk.bus import EventBus, Manager
@@ -203,15 +205,153 @@ def test_tools_for_an_agent_without_are_said_and_the_session_lives(talk: Any, ru
     run(lambda: one_turn(talk, loaded(Plugin())))
 
 
+class Contexts:
+    """The same context around process, session and turn."""
+
+    def __init__(self, around: Any) -> None:
+        self.around = around
+
+    @hookimpl
+    def xtalk_lifespan(self, xtalk: Any) -> Any:
+        return self.around()
+
+    @hookimpl
+    def xtalk_session(self, session: Any) -> Any:
+        return self.around()
+
+    @hookimpl
+    def xtalk_turn(self, session: Any, turn: Any) -> Any:
+        return self.around()
+
+
+@asynccontextmanager
+async def sound() -> AsyncIterator[None]:
+    yield
+
+
+@asynccontextmanager
+async def failing_to_begin() -> AsyncIterator[None]:
+    raise OSError("no disk")
+    yield
+
+
+@asynccontextmanager
+async def failing_to_end() -> AsyncIterator[None]:
+    yield
+    raise OSError("no disk")
+
+
+@asynccontextmanager
+async def exiting() -> AsyncIterator[None]:
+    sys.exit("no disk")
+    yield
+
+
+@pytest.mark.parametrize("bad", [failing_to_begin, failing_to_end, exiting])
+def test_a_context_that_fails_costs_its_plugin_only(
+    talk: Any, run: Any, caplog: pytest.LogCaptureFixture, bad: Any
+) -> None:
+    told: list[str] = []
+
+    @asynccontextmanager
+    async def good() -> AsyncIterator[None]:
+        told.append("begins")
+        yield
+        told.append("ends")
+
+    plugins = loaded(Contexts(good), Contexts(bad), Contexts(good))
+
+    async def main() -> None:
+        async with talk(plugins=plugins) as call, call.host.lifespan(None):
+            for _ in range(2):
+                await call.say()
+                await call.client.wait_until_heard(after=len(call.client.timeline))
+            assert not call.client.received(m.Error)
+            host = call.host
+        assert not host.sessions
+
+    run(main)
+    assert (told.count("begins"), told.count("ends")) == (8, 8)  # process, session, two turns
+    assert [row.error is None for row in plugins.rows] == [True, False, True]
+    error = str(plugins.rows[1].error)
+    for hook in ("xtalk_lifespan", "xtalk_session", "xtalk_turn"):
+        assert error.count(f"{hook} raised ") == 1
+        assert f"plugin plugin-1: {hook} raised " in caplog.text
+    assert "Traceback" in caplog.text
+
+
+def test_what_fails_inside_a_context_is_not_the_plugins_fault() -> None:
+    plugins = loaded(Contexts(sound))
+
+    async def main() -> None:
+        (around,) = plugins.contexts("xtalk_lifespan", xtalk=None)
+        with pytest.raises(KeyError):
+            async with around:
+                raise KeyError("x")
+
+    anyio.run(main)
+    assert plugins.healthy
+
+
+def test_a_context_whose_own_task_fails_ends_what_it_surrounds() -> None:
+    async def fail() -> None:
+        raise OSError("no disk")
+
+    @asynccontextmanager
+    async def with_a_task() -> AsyncIterator[None]:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(fail)
+            yield
+
+    plugins = loaded(Contexts(with_a_task))
+
+    async def main() -> None:
+        (around,) = plugins.contexts("xtalk_lifespan", xtalk=None)
+        with pytest.raises(Exception, match="unhandled errors|no disk"):
+            async with around:
+                await anyio.sleep_forever()
+
+    anyio.run(main)
+    assert "xtalk_lifespan raised " in str(plugins.rows[0].error)
+
+
 def test_a_plugin_that_fails_in_a_session_costs_nobody_else(talk: Any, run: Any) -> None:
+    class Broken(Manager):
+        def __init__(self) -> None:
+            raise OSError("no")
+
+        async def shutdown(self) -> None: ...
+
     class Bad:
         @hookimpl
         def xtalk_wrap_speak(self, session: Any) -> Any:
             raise OSError("no")
 
+        @hookimpl
+        def xtalk_wrap_respond(self, session: Any) -> Any:
+            return lambda stage: stage.nothing
+
+        @hookimpl
+        def xtalk_wrap_transcribe(self, session: Any) -> Any:
+            return lambda stage: None
+
+        @hookimpl
+        def xtalk_managers(self, pipeline: Any, config: Any) -> Any:
+            return [int, Broken]
+
+        @hookimpl
+        def xtalk_tools(self, session: Any) -> Any:
+            return [3]
+
+    class Handy(ScriptedAgent):
+        def add_tools(self, tools: Any) -> None:
+            raise TypeError("3 is no tool")
+
     plugins = loaded(Bad())
-    run(lambda: one_turn(talk, plugins))
-    assert "xtalk_wrap_speak" in str(plugins.rows[0].error)
+    call = run(lambda: one_turn(talk, plugins, agent=Handy()))
+    assert not call.client.received(m.Error)
+    hooks = ("wrap_speak", "wrap_respond", "wrap_transcribe", "managers", "tools")
+    assert all(f"xtalk_{hook} " in str(plugins.rows[0].error) for hook in hooks)
 
 
 def test_a_spoken_text_of_its_own_is_what_the_voice_says(talk: Any, run: Any) -> None:

@@ -256,10 +256,7 @@ class Session:
             from xtalk.managers.recording import RecordingManager
 
             needed.append(RecordingManager)
-        classes = [*self._manager_classes]
-        for _, found in self._hook("xtalk_managers", pipeline=self.pipeline, config=self.config):
-            classes.extend(found)
-        for cls in [*classes, *(n for n in needed if not _covered(n, classes))]:
+        for cls in self._manager_classes:
             self.managers.append(self._construct(cls))
         self._input = self._need(InputGateway)
         self._enhancer = self.find(EnhancerManager)

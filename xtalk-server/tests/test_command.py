@@ -73,18 +73,21 @@ def test_it_serves_and_sigterm_ends_sessions_with_1001(start: Start) -> None:
     process, url, log = start()
     assert "plugin example (xtalk-example" in "".join(log)
 
-    async def talk() -> None:
+    async def talk() -> str:
         async with connect(url.replace("http", "ws") + "/ws") as socket:
-            assert '"session_info"' in str(await socket.recv())
+            session_id = json.loads(await socket.recv())["data"]["session_id"]
             process.send_signal(signal.SIGTERM)
             with pytest.raises(ConnectionClosed):
                 while True:
                     await socket.recv()
             assert socket.close_code == 1001
+            return f"session {session_id} of 127.0.0.1:{socket.local_address[1]} begins"
 
-    asyncio.run(talk())
-    process.communicate(timeout=10)
+    begins = asyncio.run(talk())
+    _, rest = process.communicate(timeout=10)
     assert process.returncode in (0, -signal.SIGTERM)
+    assert begins in rest
+    assert re.search(r"session \S+ ended after \d+\.\d s: the server is going down", rest)
 
 
 def test_sigterm_lets_a_reply_come_to_its_end(start: Start) -> None:

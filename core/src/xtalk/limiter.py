@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -10,11 +11,13 @@ from typing import Any
 import anyio
 
 from xtalk.errors import ProtocolError
-from xtalk.transport import Transport
+from xtalk.transport import Transport, peer
 from xtalk.wire import messages
 from xtalk.wire.protocol import ServerProtocol
 
 __all__ = ["SessionLimiter", "Slot"]
+
+log = logging.getLogger("xtalk.limiter")
 
 NOTIFY_S = 5.0
 QUEUE_LIMIT = 1000
@@ -67,18 +70,21 @@ class SessionLimiter:
         if self._has_room() and not self._queue:
             self._take(slot)
         elif len(self._queue) >= QUEUE_LIMIT:
-            await transport.send(
-                ServerProtocol().send(messages.Error(message="The queue is full; try again later."))
-            )
+            await _refuse(transport)
             yield None
             return
         else:
             self._queue.append(slot)
+            log.info("%s is queued at place %d", peer(transport), len(self._queue))
         try:
             if not slot.granted.is_set():
                 with slot.waiting:
                     await _Waiting(self, slot, transport, wall_ms).run()
-            yield slot if slot.granted.is_set() else None
+            if slot.granted.is_set():
+                yield slot
+            else:
+                log.info("%s waits no longer", peer(transport))
+                yield None
         finally:
             self._leave(slot)
 
@@ -120,6 +126,13 @@ class SessionLimiter:
         for slot in self._queue:
             slot.moved.set()
             slot.moved = anyio.Event()
+
+
+async def _refuse(transport: Transport) -> None:
+    log.warning("%s is refused: %d wait already", peer(transport), QUEUE_LIMIT)
+    error = messages.Error(message="The queue is full; try again later.")
+    await transport.send(ServerProtocol().send(error))
+    await transport.close(1013, "the queue is full")
 
 
 class _Waiting:

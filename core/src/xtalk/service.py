@@ -34,7 +34,7 @@ from xtalk.pipeline import Pipeline
 from xtalk.session import Clock, Session, models_of
 from xtalk.settings import ServiceConfig
 from xtalk.threads import run_in_thread
-from xtalk.transport import StarletteTransport, Transport, as_transport
+from xtalk.transport import StarletteTransport, Transport, as_transport, peer
 from xtalk.wire import messages
 from xtalk.wire.protocol import ServerProtocol
 
@@ -219,6 +219,7 @@ class Host:
 
     async def _serve(self, transport: Transport, kept: list[str | bytes]) -> None:
         session: Session | None = None
+        ending = "broken off"
         try:
             # Cloning a pipeline may connect or load, so it does not happen on the loop.
             pipeline = await run_in_thread(self.service.pipeline.clone)
@@ -228,13 +229,17 @@ class Host:
             self.sessions[session.id] = session
             if self.draining:
                 session.close(*GOODBYE)
+            log.info("session %s of %s begins", session.id, peer(transport))
             await session.run(kept)
+            ending = session.ending
         except Exception:
             log.exception("session %s failed", session.id if session else "(not yet open)")
             await _apologise(transport)
         finally:
             if session is not None:
                 self.sessions.pop(session.id, None)
+                lasted_s = self._clock.now() - session.began
+                log.info("session %s ended after %.1f s: %s", session.id, lasted_s, ending)
             if not self.sessions and self._empty is not None:
                 self._empty.set()
 

@@ -213,6 +213,11 @@ class Session:
         self._talking.cancel()
 
     @property
+    @property
+    def ending(self) -> str:
+        """Why it ended, for the log."""
+        return self._close[1] or "the client left"
+
     def busy(self) -> bool:
         """Whether somebody speaks, is being understood, or is owed the rest of a reply."""
         if self._dialogue is not None:

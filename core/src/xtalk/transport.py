@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-__all__ = ["StarletteTransport", "Transport", "as_transport"]
+__all__ = ["StarletteTransport", "Transport", "as_transport", "peer"]
 
 
 class Transport(Protocol):
@@ -28,6 +28,7 @@ class StarletteTransport:
     def __init__(self, websocket: Any) -> None:
         from starlette.websockets import WebSocketDisconnect, WebSocketState
 
+        self.peer = "{}:{}".format(*websocket.client) if websocket.client else ""
         self._websocket = websocket
         self._gone = WebSocketDisconnect
         self._state = WebSocketState
@@ -65,6 +66,11 @@ class StarletteTransport:
         # It may have ended meanwhile, which is what was asked for.
         with contextlib.suppress(self._gone, RuntimeError, OSError):
             await self._websocket.close(code, reason)
+
+
+def peer(transport: Transport) -> str:
+    """Who is at the other end, for the log: the attribute `peer` of transports that know it."""
+    return getattr(transport, "peer", "") or "a client"
 
 
 def as_transport(connection: Any) -> Transport:

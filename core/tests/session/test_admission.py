@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from typing import Any
 
 import anyio
@@ -65,6 +66,69 @@ def test_who_waits_is_told_its_place_and_answered_its_pings() -> None:
             last.vanish()
 
     virtual_time.run(main())
+
+
+def test_a_full_queue_sends_newcomers_away(monkeypatch: Any) -> None:
+    monkeypatch.setattr("xtalk.limiter.QUEUE_LIMIT", 1)
+
+    async def main() -> None:
+        hall, callers = host(1), [MemoryTransport() for _ in range(3)]
+        async with anyio.create_task_group() as tasks:
+            for caller in callers:
+                tasks.start_soon(hall.connect, caller)
+                await anyio.sleep(0.1)
+            assert actions(callers[2]) == ["error"]
+            assert callers[2].closed == (1013, "the queue is full")
+            assert callers[1].closed is None
+            for caller in callers:
+                caller.vanish()
+
+    virtual_time.run(main())
+
+
+def test_the_log_tells_when_each_session_begins_and_ends(caplog: Any) -> None:
+    caplog.set_level("INFO", "xtalk")
+
+    async def main() -> None:
+        hall, callers = host(1), [MemoryTransport() for _ in range(3)]
+        callers[0].peer = "203.0.113.7:4711"  # type: ignore[attr-defined]
+        async with anyio.create_task_group() as tasks:
+            for caller in callers:
+                tasks.start_soon(hall.connect, caller)
+                await anyio.sleep(1)
+            callers[2].vanish()
+            await anyio.sleep(1)
+            callers[0].vanish()
+            await anyio.sleep(1)
+            await hall.shutdown()
+
+    virtual_time.run(main())
+    lines = [re.sub(r"[0-9a-f-]{36}", "ID", each) for each in caplog.messages]
+    assert lines == [
+        "session ID of 203.0.113.7:4711 begins",
+        "a client is queued at place 1",
+        "a client is queued at place 2",
+        "a client waits no longer",
+        "session ID ended after 4.0 s: the client left",
+        "session ID of a client begins",
+        "session ID ended after 1.0 s: the server is going down",
+    ]
+
+
+def test_the_log_tells_a_session_that_failed(caplog: Any) -> None:
+    caplog.set_level("INFO", "xtalk")
+
+    class Broken(ScriptedASR):
+        def open(self) -> None:
+            raise OSError("there is no such device")
+
+        def clone(self) -> Broken:
+            return Broken()
+
+    pipeline = DefaultPipeline(asr=Broken(), llm_agent=ScriptedAgent(), tts=ScriptedTTS())
+    hall = Host(DefaultService(pipeline=pipeline))
+    virtual_time.run(hall.connect(MemoryTransport()))
+    assert "ended after 0.0 s: broken off" in caplog.messages[-1]
 
 
 def test_what_was_said_in_the_queue_reaches_the_session() -> None:

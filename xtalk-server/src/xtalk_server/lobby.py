@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import anyio
 
 from xtalk.errors import ProtocolError
-from xtalk.transport import Transport
+from xtalk.transport import Transport, peer
 from xtalk.wire import messages
 from xtalk.wire.protocol import ServerProtocol
 from xtalk_server.backend import Backend
@@ -28,6 +28,7 @@ class Waited:
     """A Transport that has waited."""
 
     def __init__(self, transport: Transport) -> None:
+        self.peer = peer(transport)
         self._transport = transport
         self._kept: deque[str] = deque(maxlen=KEPT_MESSAGES)
         self._gone = False

@@ -213,12 +213,12 @@ class Session:
         self._talking.cancel()
 
     @property
-    @property
     def ending(self) -> str:
         """Why it ended, for the log."""
         return self._close[1] or "the client left"
 
     def busy(self) -> bool:
+    @property
         """Whether somebody speaks, is being understood, or is owed the rest of a reply."""
         if self._dialogue is not None:
             return self._dialogue.busy

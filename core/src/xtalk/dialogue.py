@@ -59,26 +59,44 @@ from xtalk.events import (
 if TYPE_CHECKING:
     from xtalk.speech.interfaces import EndOfTurn
 
-__all__ = ["FILLERS", "Dialogue", "DialogueConfig", "Judge", "Verdict", "judge", "strip_tags"]
+__all__ = [
+    "ANSWERS",
+    "CONTINUERS",
+    "FILLERS",
+    "HESITATIONS",
+    "Dialogue",
+    "DialogueConfig",
+    "Judge",
+    "Verdict",
+    "judge",
+    "strip_tags",
+]
 
 Segment = Literal["none", "open", "closing"]
 Reply = Literal["idle", "think", "talk", "drain"]
 Kind = Literal["complete", "incomplete", "wait", "backchannel", "reject"]
 
-# Said while somebody else speaks they mean "go on".
+# Said while somebody else speaks, or is about to, all of them mean "go on". In silence the first
+# are no answer, behind the second more will come, and the third may be all that somebody says.
 # fmt: off
-FILLERS = frozenset(
+CONTINUERS = frozenset(
     {
-        "ah", "aha", "eh", "er", "erm", "hm", "hmm", "huh", "mhm", "mm", "mmm", "oh",
-        "ooh", "uh", "uhhuh", "um", "umm", "ok", "okay", "right", "sure", "yeah", "yep",
-        "yup",
-        "嗯", "啊", "呃", "哦", "噢", "喔", "呀", "吧", "呢", "嘛", "咳", "哼", "唉", "诶", "欸",
+        "ah", "aha", "hm", "hmm", "mhm", "mm", "mmhm", "mmhmm", "mmm", "oh", "ooh", "uhhuh",
+        "嗯", "啊", "哦", "噢", "喔", "呀", "吧", "呢", "嘛", "咳", "哼", "唉", "诶", "欸",
+    }
+)
+HESITATIONS = frozenset({"er", "erm", "uh", "um", "umm", "呃"})
+ANSWERS = frozenset(
+    {
+        "eh", "huh", "ok", "okay", "right", "sure", "yeah", "yep", "yup",
         "对", "是", "好", "行", "好的", "是的", "对的", "没错",
     }
 )
+FILLERS = CONTINUERS | HESITATIONS | ANSWERS
 # fmt: on
 
 _TAG = re.compile(r"<[^<>]*>")
+_QUESTION = re.compile(r"[?？][^\w?？]*\Z")
 WORD = re.compile(r"[\u3040-\u9fff\uac00-\ud7af]|[^\W_\u3040-\u9fff\uac00-\ud7af]+(?:['’-]\w+)*")
 
 
@@ -96,10 +114,14 @@ class Verdict:
 
 
 class Judge(Protocol):
-    """Is this text a turn? `tag` is the recogniser's semantic tag, such as `<incomplete>`."""
+    """Is this text a turn? `tag` is the recogniser's semantic tag, such as `<incomplete>`.
+
+    `agent_speaking` from the moment at which a reply is asked for until it is over, `question`
+    when what was heard of the reply before ended in one.
+    """
 
     def __call__(
-        self, text: str, *, tag: str | None, agent_speaking: bool
+        self, text: str, *, tag: str | None, agent_speaking: bool, question: bool
     ) -> Verdict | EndOfTurn: ...
 
 
@@ -119,10 +141,23 @@ def is_filler(text: str, fillers: frozenset[str] = FILLERS) -> bool:
     return "".join(words) in fillers or all(word in fillers for word in words)
 
 
+def _is_no_answer(text: str, question: bool) -> bool:
+    """Whether nobody waits for a reply to it; behind a question "mhm" is a yes."""
+    return is_filler(text, HESITATIONS if question else CONTINUERS | HESITATIONS)
+
+
 def judge(
-    text: str, *, tag: str | None, agent_speaking: bool, fillers: frozenset[str] = FILLERS
+    text: str,
+    *,
+    tag: str | None,
+    agent_speaking: bool,
+    question: bool = False,
+    fillers: frozenset[str] = FILLERS,
 ) -> Verdict:
-    """The default: tags decide; then anything counts in silence, all but fillers in speech."""
+    """The default: tags decide; then anything counts but fillers, of which silence knows fewer.
+
+    In silence "mhm" counts behind a question, and "um" begins what is still to come.
+    """
     if not words_of(text):
         return Verdict(kind="reject", reason="empty")
     if tag == "<backchannel>":
@@ -134,6 +169,10 @@ def judge(
     if tag == "<complete>":
         return Verdict(kind="complete", reason="tag")
     if agent_speaking and is_filler(text, fillers):
+        return Verdict(kind="backchannel", reason="filler")
+    if is_filler(text, HESITATIONS):
+        return Verdict(kind="incomplete", reason="hesitation")
+    if _is_no_answer(text, question):
         return Verdict(kind="backchannel", reason="filler")
     return Verdict(kind="complete", reason="words")
 
@@ -181,6 +220,7 @@ class _Speech:
     partial: str = ""
     shown: bool = False  # the client was shown some of it
     answered: bool = False  # accepted early: the reply is stopped already
+    cut: bool = False  # its last piece that ended was cut off by T_segment
     decodes: int = 0  # finals that are still to come
     guesses: int = 0  # speculations that this segment may still begin
     timers: dict[str, float] = field(default_factory=dict)
@@ -210,6 +250,7 @@ class Dialogue:
         self.turn_id = 0  # n, of the last turn; the segment is m = n + 1
         self.held: str | None = None
         self.shadow: str | None = None  # what the agent answers already, unheard
+        self.question = False  # what was heard of the last reply ends in one
         self.susp = self.ctx = self.ruined = False
         self.rtt = config.rtt_s
         self._judge = judge
@@ -283,6 +324,11 @@ class Dialogue:
     @property
     def sounding(self) -> bool:
         return self.reply in ("talk", "drain")
+
+    @property
+    def replying(self) -> bool:
+        """Whether a reply sounds, or is being made."""
+        return self.reply != "idle"
 
     @property
     def busy(self) -> bool:
@@ -397,7 +443,9 @@ class Dialogue:
         return out
 
     def _listened(self, event: TurnASREndRequested, now: float) -> list[BaseEvent]:
-        return self._close(now) if not event.turn_id and self.segment == "open" else []
+        if event.turn_id or self.segment != "open":
+            return []
+        return self._close(now, "command")
 
     def _forget(self, event: TurnASRResetRequested, now: float) -> list[BaseEvent]:
         if event.turn_id or self.segment == "none":
@@ -414,7 +462,9 @@ class Dialogue:
             self._server_speaking = False
             counts = self.config.vad_source != "client"
         if self.segment == "open" and counts:
-            return self._close(now)
+            if event.source == "client":
+                return self._close(now, "mark")
+            return self._close(now, "detector", silence_ms=round(event.silence_ms))
         if self.segment == "none" and event.source == "client":
             return self._idle_end()
         return []
@@ -425,7 +475,7 @@ class Dialogue:
         for name in ("quiet", "misfire"):
             self._speech.timers.pop(name, None)
         alone = began and self.segment == "open" and not self._mark_open
-        return self._close(now) if alone else []
+        return self._close(now, "detector lost") if alone else []
 
     def _idle_end(self) -> list[BaseEvent]:
         """Row 5a: the page says "processing" now, and nothing else will free it."""
@@ -433,22 +483,43 @@ class Dialogue:
             return []
         return [TurnAbandoned(turn_id=self._m, reason="nothing was open")]
 
-    def _close(self, now: float) -> list[BaseEvent]:
-        self.segment = "closing"
+    def _close(self, now: float, by: str, **evidence: Any) -> list[BaseEvent]:
+        speech, self.segment = self._speech, "closing"
         for name in ("segment", "quiet", "misfire"):
-            self._speech.timers.pop(name, None)
-        self._speech.timers["decode"] = now + self.config.decode_s
-        self._speech.decodes += 1
-        self._speech.guesses = max(self._speech.guesses, 1)
-        return [TurnASREndRequested(turn_id=self._m), *self._guess()]
+            speech.timers.pop(name, None)
+        speech.timers["decode"] = now + self.config.decode_s
+        speech.decodes += 1
+        speech.cut = False
+        speech.guesses = max(speech.guesses, 1)
+        evidence |= {"by": by, "speech_s": self._speech_s(now)}
+        decision = self._decide("5", "end of speech", **evidence)
+        return [decision, TurnASREndRequested(turn_id=self._m), *self._guess()]
+
+    def _cut(self, now: float) -> list[BaseEvent]:
+        """Row 5b: whoever speaks goes on, in a new piece; the one before becomes the prefix."""
+        speech = self._speech
+        speech.timers["segment"] = now + self.config.segment_s
+        speech.decodes += 1
+        speech.cut = True
+        return [
+            self._decide("5b", "a new piece", speech_s=self._speech_s(now)),
+            TurnASREndRequested(turn_id=self._m),
+            TurnASRStartRequested(turn_id=self._m, resume=True),
+        ]
+
+    def _speech_s(self, now: float) -> float:
+        return round(now - self._speech.opened_at, 3)
 
     # --- row 4: the agent begins before the words are certain ---------------------------------
 
     def _candidate(self, event: SpeechCandidate, now: float) -> list[BaseEvent]:
         if self.segment == "none":
             return []
-        self._speech.guesses = self.config.guesses
-        return self._guess()
+        speech = self._speech
+        speech.guesses = self.config.guesses
+        left = speech.timers.get("segment", float("inf")) - now
+        pause = self._cut(now) if left < self.config.segment_s / 5 else []  # better than in a word
+        return [*self._guess(), *pause]
 
     def _guess(self) -> list[BaseEvent]:
         """Answer what was understood so far, as if it were all; it must not have sounded yet.
@@ -527,6 +598,8 @@ class Dialogue:
         if self.segment == "closing" and not speech.decodes:
             return self._judge_final(_join(speech.prefix, text), tag, now)
         speech.prefix, speech.partial = _join(speech.prefix, text), ""
+        if speech.cut and not speech.decodes and not words_of(text):
+            return self._close(now, "no words")  # noise, or the end of speech was never told
         verdict = self._verdict(speech.prefix, tag)
         if self.sounding and _accepts(verdict):  # row 6e
             return [self._decide("6e", "stop the reply", verdict), *self._interrupt("reopened")]
@@ -551,7 +624,8 @@ class Dialogue:
         return self._accept(text, verdict, now)
 
     def _verdict(self, text: str, tag: str | None) -> Verdict | EndOfTurn:
-        return self._judge(text, tag=tag, agent_speaking=self.sounding)
+        speaking, question = self.replying, self.question
+        return self._judge(text, tag=tag, agent_speaking=speaking, question=question)
 
     def _accept(self, text: str, verdict: Verdict | EndOfTurn, now: float) -> list[BaseEvent]:
         speech, self.segment = self._speech, "none"
@@ -684,6 +758,7 @@ class Dialogue:
         return [TTSStopped()] if self.susp else []
 
     def _reply_over(self, event: ReplyOver, now: float) -> list[BaseEvent]:
+        self.question = bool(_QUESTION.search(event.heard))
         if self.reply == "idle" or event.turn_id != self._reply_id:
             return []
         silent = self.reply == "think" or self._reopened
@@ -744,7 +819,7 @@ class Dialogue:
     def _conversation_ended(self, event: ConversationEnded, now: float) -> list[BaseEvent]:
         self._left, self._telling = True, False
         self._queue.clear()
-        self.susp = self.ctx = self.ruined = False
+        self.susp = self.ctx = self.ruined = self.question = False
         self.held, self._hold_until = None, None
         out = self._discard("conversation ended")
         if self.segment != "none":
@@ -771,8 +846,10 @@ class Dialogue:
 
     def _fire(self, name: str, now: float) -> list[BaseEvent]:
         self._speech.timers.pop(name, None)
-        if name in ("noaudio", "segment"):
-            return self._close(now)
+        if name == "noaudio":
+            return self._close(now, "no audio")
+        if name == "segment":
+            return self._cut(now)
         if name == "decode":
             return self._reject("7", "decode late", now)
         if name == "hold":
@@ -795,19 +872,32 @@ class Dialogue:
     def _hold_over(self) -> list[BaseEvent]:
         """Row 9: the other half did not come."""
         text = self.held or ""
+        if _is_no_answer(text, self.question):
+            return self._hold_in_vain()
         verdict = Verdict(kind="complete", reason="no more came")
         return [self._decide("9", "answer", verdict), *self._answer(text)]
 
+    def _hold_in_vain(self) -> list[BaseEvent]:
+        """Row 9a: an "um" was all. Its bubble is taken back, as in row 7a."""
+        self.held, self._hold_until = None, None
+        verdict = Verdict(kind="backchannel", reason="no more came")
+        return [
+            self._decide("9a", "ignore", verdict),
+            TurnAbandoned(turn_id=self._m, reason="hesitation"),
+            TurnTTSResumeRequested(tell_client=True),
+        ]
+
     def _decide(
-        self, rule: str, outcome: str, verdict: Verdict | EndOfTurn, **evidence: Any
+        self, rule: str, outcome: str, verdict: Verdict | EndOfTurn | None = None, **evidence: Any
     ) -> BaseEvent:
         """For the page and the log: never what was said, only why."""
-        evidence |= {
-            "verdict": verdict.kind,
-            "reason": verdict.reason,
-            "confidence": verdict.confidence,
-            "words": _length(self._speech.text),
-        }
+        if verdict is not None:
+            evidence |= {
+                "verdict": verdict.kind,
+                "reason": verdict.reason,
+                "confidence": verdict.confidence,
+            }
+        evidence["words"] = _length(self._speech.text)
         return Decision(rule=rule, outcome=outcome, evidence=evidence, turn_id=self._m)
 
 

@@ -21,7 +21,7 @@ from xtalk.speech.interfaces import ASR, TTS, Transcript
 FRAME_SAMPLES = 512
 FRAME_S = FRAME_SAMPLES / 16_000
 PLAIN = "one two three four five six seven eight nine ten yes stop why because tomorrow"
-WORDS = [*PLAIN.split(), "uh-huh", "<incomplete>"]
+WORDS = [*PLAIN.split(), "uh-huh", "um", "<incomplete>"]
 FRAMES_A_WORD = 9
 WORD_S = FRAMES_A_WORD * FRAME_S
 ENOUGH = 5  # frames of a word that make it understood

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from functools import partial
 from typing import Any
 
 import conversations
 import pytest
-from browser import talk
 
 from xtalk import events
 from xtalk.testing import virtual_time
@@ -32,7 +30,7 @@ def test_random_conversations_with_speculation(
             events.TurnLLMAgentStartRequested, lambda e: seen.update(used=int(e.speculated))
         )
 
-    monkeypatch.setattr(conversations, "talk", partial(talk, config={"speculate": True}))
+    monkeypatch.setitem(conversations.CONFIG, "speculate", True)
     monkeypatch.setattr(conversations, "_listen", listen)
     for seed in range(CONVERSATIONS):
         run = virtual_time.run(conversations.converse(seed, kind))

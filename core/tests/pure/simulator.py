@@ -23,6 +23,7 @@ from xtalk.speech.interfaces import Sentence, SpeechChunk, Transcript
 KINDS = ("marks", "marks+vad", "vad", "mixed", "device", "ours")
 RESENT = int(0.4 * RATE)  # what a restart may repeat: a chunk, and a round trip
 PAIRS = 254 * 255
+KINDS_OF_SPEECH = ("speech", "half", "cough", "uh-huh", "um", "silence")
 WORDS = ["one", "two", "three", "seven", "ten", "yes", "stop", "why", "because", "tomorrow"]
 
 
@@ -64,6 +65,11 @@ class Utterance:
     words: list[str]
     tag: str | None = None
 
+    def until(self, at: float) -> int:
+        """How many of its words have been said by then."""
+        share = (at - self.start) / (self.end - self.start)
+        return int(len(self.words) * min(1.0, max(0.0, share)) + 0.001)
+
 
 @dataclass
 class Script:
@@ -82,12 +88,12 @@ class Script:
 def draw_utterances(rng: random.Random) -> list[Utterance]:
     out, at = [], rng.uniform(0.2, 1.0)
     for _ in range(rng.randint(1, 6)):
-        kind = rng.choices(("speech", "half", "cough", "uhhuh", "silence"), (10, 3, 5, 3, 2))[0]
+        kind = rng.choices(KINDS_OF_SPEECH, (10, 3, 5, 3, 1, 2))[0]
         if kind in ("speech", "half"):
             words = [rng.choice(WORDS) for _ in range(rng.randint(1, 7))]
             length, tag = 0.3 * len(words), "<incomplete>" if kind == "half" else None
-        elif kind == "uhhuh":
-            words, length, tag = ["uh-huh"], rng.uniform(0.2, 0.5), None
+        elif kind in ("uh-huh", "um"):
+            words, length, tag = [kind], rng.uniform(0.2, 0.5), None
         else:
             words, length, tag = [], rng.uniform(0.05, 0.9), None
         out.append(Utterance(at, at + length, words, tag))
@@ -153,6 +159,7 @@ class Report:
     restarts: int = 0
     interrupted: int = 0
     rejected: int = 0
+    cut: int = 0  # segments went on in a new piece
     tools: int = 0
     late_tools: int = 0  # ended after their turn was interrupted
     speculated: int = 0
@@ -209,7 +216,12 @@ class Simulation:
         self.rtt = rng.uniform(0.002, 0.18)
         self._line = {"up": 0.0, "down": 0.0}
         vad = kind not in ("marks", "ours")
-        config = DialogueConfig(server_vad=vad, rtt_s=self.rtt, speculate=rng.random() < 0.5)
+        config = DialogueConfig(
+            server_vad=vad,
+            rtt_s=self.rtt,
+            speculate=rng.random() < 0.5,
+            segment_s=rng.choice((30.0, 30.0, 30.0, 1.5)),
+        )
         self.dialogue = dialogue(config, 0.0)
         self.dialogue.last_frame = float("inf")
         self.playback = playback()
@@ -228,7 +240,7 @@ class Simulation:
         self.unfinished: set[str] = set()  # detectors that a mute caught in mid-speech
         self.hearing: set[str] = set()
         self.asr: list[object] = []  # the live tokens: a reset takes them all
-        self.asr_from = 0.0
+        self.asr_from = self.asr_ended = self.asr_cut = 0.0
         self.log: list[tuple[str, object]] = []
         self.report = Report()
         self.open_segment = False
@@ -446,7 +458,11 @@ class Simulation:
     # --- the recogniser -----------------------------------------------------------------
 
     def on_TurnASRStartRequested(self, event: ev.TurnASRStartRequested) -> None:
-        self.asr_from = self.now - 0.5
+        cut = event.resume and self.asr_ended == self.now
+        self.report.cut += cut
+        self.asr_cut = self.now if cut else 0.0
+        if not cut:
+            self.asr_from = self.now - 0.5
         if not event.resume:
             if self.open_segment:
                 self.report.wire.append("a segment opened before the last was answered")
@@ -457,15 +473,19 @@ class Simulation:
             self.at(self.now + 0.3, lambda: self._partial(token, event.turn_id))
 
     def _spoken(self) -> list[Utterance]:
-        late = self.now - self.rtt / 2
-        return [u for u in self.utterances if u.start >= self.asr_from - 0.3 and u.start < late]
+        since, late = self.asr_from - 0.3, self._late()
+        return [u for u in self.utterances if since <= u.start < late]
 
     def _words(self) -> str:
-        late, words = self.now - self.rtt / 2, []
-        for said in self._spoken():
-            share = min(1.0, (late - said.start) / (said.end - said.start))
-            words += said.words[: int(len(said.words) * share + 0.001)]
-        return " ".join(words)
+        return " ".join(
+            word
+            for said in self._spoken()
+            for word in said.words[said.until(self._late(self.asr_cut)) : said.until(self._late())]
+        )
+
+    def _late(self, at: float | None = None) -> float:
+        """When what is heard at that time was said."""
+        return (self.now if at is None else at) - self.rtt / 2
 
     def _partial(self, token: object, turn_id: int) -> None:
         if token not in self.asr or self.dialogue.segment == "none":
@@ -478,8 +498,9 @@ class Simulation:
     def on_TurnASREndRequested(self, event: ev.TurnASREndRequested) -> None:
         token = object()
         self.asr.append(token)
+        self.asr_ended = self.now
         spoken = self._spoken()
-        tag = next((u.tag for u in reversed(spoken) if u.words), None)
+        tag = next((u.tag for u in reversed(spoken) if u.until(self._late())), None)
         final = Transcript(text=self._words(), final=True, tag=tag)
         delay = self.decode_s * self.rng.uniform(0.5, 1.0)
         ready = ev.TranscriptReady(transcript=final, turn_id=event.turn_id)
@@ -698,6 +719,7 @@ class Simulation:
 
     def judge(self) -> None:
         self._judge_state()
+        self._judge_answers()
         self._judge_bubbles()
         self._judge_wire()
         played: dict[int, list[Played]] = {}
@@ -723,6 +745,12 @@ class Simulation:
         if page.scheduled or page.queue:
             stuck.append("the page holds sound that it does not play")
         stuck += [f"reply {t.turn_id} is never over" for t in self.turns.values() if not t.over]
+
+    def _judge_answers(self) -> None:
+        """No agent of these asks anything, so a backchannel is never an answer."""
+        for turn, text in self.finals.items():
+            if set(text.split()) <= {"um", "uh-huh"}:
+                self.report.wire.append(f"turn {turn} answers {text!r}")
 
     def _judge_bubbles(self) -> None:
         for lost, by in self.page.removed:

@@ -26,7 +26,7 @@ def test_nothing_is_lost_doubled_unheard_or_stuck(kind: str) -> None:
         totals.update(report.counts)
     least = {"replies": 1000, "interrupted": 200, "rejected": 500, "begun_by_server": 500}
     least |= {"tools": 500, "late_tools": 5, "speculated": 300, "promoted": 150, "muted": 100}
-    least |= {"deaf": 20}
+    least |= {"deaf": 20, "cut": 100}
     short = {name: totals[name] for name in least if totals[name] < least[name]}
     assert not short, "the conversations have to be worth their name"
     if kind in ("marks", "marks+vad", "mixed"):

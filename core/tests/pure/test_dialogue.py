@@ -25,7 +25,8 @@ WIRE = {
 class Talk:
     """A dialogue whose commands are obeyed at once by the smallest possible owners.
 
-    `sent` is what the client would see, `asked` the commands, both since the last `clear`.
+    `sent` is what the client would see, `asked` the commands and `decisions` why; all since the
+    last `clear`.
     """
 
     def __init__(self, *, client: dict[str, object] | None = None, **config: object) -> None:
@@ -33,6 +34,7 @@ class Talk:
         self.dialogue = Dialogue(DialogueConfig(**config), 0.0)
         self.sent: list[str] = []
         self.asked: list[ev.BaseEvent] = []
+        self.decisions: list[ev.Decision] = []
         if client is not None:
             self.post(ev.ConversationStarted(client=client))
 
@@ -40,6 +42,8 @@ class Talk:
         name = type(event).__name__
         if name.endswith("Requested"):
             self.asked.append(event)
+        if isinstance(event, ev.Decision):
+            self.decisions.append(event)
         if name in WIRE:
             text = getattr(event, "text", "")
             self.sent.append(f"{WIRE[name]} {text}".strip())
@@ -61,6 +65,7 @@ class Talk:
     def clear(self) -> None:
         self.sent.clear()
         self.asked.clear()
+        self.decisions.clear()
 
     def at(self, seconds: float) -> None:
         """Let that much time pass, with audio coming in, and fire what is due on the way."""
@@ -432,14 +437,96 @@ def test_row_5_silence_on_the_line_ends_a_segment() -> None:
     assert talk.command(ev.TurnASREndRequested)
 
 
-def test_row_5_frames_keep_it_open_until_30_seconds() -> None:
+@pytest.mark.parametrize(
+    ("end", "evidence"),
+    [
+        (ev.VADSpeechEnd(), {"by": "mark"}),
+        (ev.VADSpeechEnd(source="server", silence_ms=512.0), {"by": "detector", "silence_ms": 512}),
+        (ev.TurnASREndRequested(), {"by": "command"}),
+        (None, {"by": "no audio"}),
+    ],
+)
+def test_row_5_what_ended_the_segment_is_told(
+    end: ev.BaseEvent | None, evidence: dict[str, object]
+) -> None:
+    talk = Talk(server_vad=True)
+    talk.mark()
+    talk.mark(source="server")
+    talk.say("hello there")
+    talk.now = 2.0
+    for event in talk.dialogue.tick(2.0) if end is None else [end]:
+        talk.post(event)
+    told = [(e.rule, e.evidence) for e in talk.decisions]
+    assert told == [("5", {**evidence, "speech_s": 2.0, "words": 2})]
+
+
+def test_row_5b_speech_goes_on_after_30_seconds_and_becomes_one_turn() -> None:
     talk = Talk()
     talk.mark()
-    for _ in range(29):
-        talk.at(1.0)
+    talk.at(29.9)
+    talk.say("the first half")
+    assert talk.command(ev.TurnASREndRequested) is None
+    talk.at(0.1)
     assert talk.state[0] == "open"
-    talk.at(1.0)
-    assert talk.state[0] == "closing"
+    assert [type(event).__name__ for event in talk.asked[-2:]] == [
+        "TurnASREndRequested",
+        "TurnASRStartRequested",
+    ]
+    assert talk.asked[-1].resume and talk.decisions[-1].rule == "5b"
+    talk.say("the first half of it", final=True)
+    talk.at(20.0)
+    talk.say("and the")
+    talk.mark(False)
+    talk.say("and the rest", final=True)
+    assert talk.sent == [
+        "update_asr the first half",
+        "update_asr the first half of it and the",
+        "stop_tts",
+        "finish_asr the first half of it and the rest",
+    ]
+
+
+@pytest.mark.parametrize(("at", "pieces"), [(23.9, 1), (24.1, 2)])
+def test_row_5b_in_the_last_fifth_a_pause_is_taken(at: float, pieces: int) -> None:
+    talk = Talk(server_vad=True)
+    talk.mark(source="server")
+    talk.at(at)
+    talk.post(ev.SpeechCandidate(silence_ms=120))
+    assert sum(isinstance(e, ev.TurnASRStartRequested) for e in talk.asked) == pieces
+    assert talk.state[0] == "open"
+
+
+def test_row_5b_30_seconds_without_a_word_are_no_speech() -> None:
+    talk = Talk(server_vad=True).talking(source="server")
+    talk.mark(source="server")
+    talk.at(30.0)
+    assert talk.sent == ["pause_tts"]
+    talk.say("", final=True)
+    assert talk.state[0] == "closing" and talk.decisions[-1].evidence["by"] == "no words"
+    talk.say("", final=True)
+    assert talk.sent == ["pause_tts", "resume_tts"]
+
+
+def test_row_5b_an_end_that_is_never_told_keeps_what_was_said() -> None:
+    talk = Talk()
+    talk.mark()
+    for text in ("hello", ""):
+        talk.at(30.0)
+        talk.say(text, final=True)
+    talk.say("", final=True)
+    assert talk.sent == ["stop_tts", "finish_asr hello"]
+
+
+def test_row_5b_a_click_before_speech_does_not_end_it() -> None:
+    """Only a piece that T_segment cut off is long enough to tell noise from speech."""
+    talk = Talk()
+    talk.mark()
+    talk.at(30.0)
+    talk.mark(False)
+    talk.mark()
+    talk.say("hello", final=True)
+    talk.say("", final=True)
+    assert talk.state[0] == "open"
 
 
 def test_row_5a_an_end_without_a_segment_frees_the_page() -> None:
@@ -609,6 +696,15 @@ def test_row_7c_noise_while_the_agent_thinks() -> None:
     assert talk.sent == ["invalid_asr_result", "stop_tts"]
 
 
+@pytest.mark.parametrize("text", ["uh-huh", "um", "okay", "嗯"])
+def test_row_7c_a_backchannel_leaves_the_answer_that_is_on_its_way(text: str) -> None:
+    talk = Talk().thinking()
+    talk.utter(text)
+    assert talk.sent == ["invalid_asr_result"]
+    assert talk.command(ev.TurnLLMAgentStopRequested) is None
+    assert talk.state == ("none", "think", False)
+
+
 @pytest.mark.parametrize("finished", [False, True])
 def test_row_7d_noise_while_it_speaks(finished: bool) -> None:
     talk = Talk().talking(finished=finished)
@@ -687,6 +783,23 @@ def test_row_9_the_other_half_never_came() -> None:
     talk.at(0.5)
     assert talk.sent == ["finish_asr I would like"]
     assert talk.dialogue.turn_id == 1 and talk.state == ("none", "think", False)
+
+
+def test_row_9_what_follows_a_hesitation_is_one_turn_with_it() -> None:
+    talk = Talk()
+    talk.utter("um")
+    assert talk.state == ("none", "idle", True)
+    talk.utter("what time is it")
+    assert talk.sent[-1] == "finish_asr um what time is it"
+
+
+def test_row_9a_a_hesitation_that_nothing_follows_is_not_answered() -> None:
+    talk = Talk()
+    talk.utter("um")
+    talk.clear()
+    talk.at(0.5)
+    assert talk.sent == ["invalid_asr_result", "resume_tts"]
+    assert talk.state == ("none", "idle", False) and talk.dialogue.turn_id == 0
 
 
 # --- rows 10 to 16: the reply -------------------------------------------------------------------
@@ -878,7 +991,7 @@ def test_a_transcript_of_an_earlier_segment_is_ignored() -> None:
 
 
 def test_another_judge_may_decide_and_say_how_long_to_wait() -> None:
-    def patient(text: str, *, tag: str | None, agent_speaking: bool) -> Verdict:
+    def patient(text: str, *, tag: str | None, agent_speaking: bool, question: bool) -> Verdict:
         return Verdict(kind="wait", wait_ms=5000)
 
     talk = Talk()
@@ -904,9 +1017,56 @@ def test_decisions_tell_why_but_not_what_was_said() -> None:
 # --- the judge ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("text", ["stop", "yes", "嗯", "好", "no", "um", "3"])
-def test_while_the_agent_is_silent_anything_counts(text: str) -> None:
+ANSWERING = ["stop", "yes", "3", "okay", "Yeah.", "好", "对", "是的", "huh", "um okay", "嗯好"]
+
+
+@pytest.mark.parametrize("text", ANSWERING)
+def test_while_the_agent_is_silent_what_may_be_an_answer_counts(text: str) -> None:
     assert judge(text, tag=None, agent_speaking=False).kind == "complete"
+
+
+CONTINUING = ["uh-huh", "Mhm.", "mm-hmm", "mm hmm", "oh", "嗯", "嗯嗯。", "哦", "um, uh-huh"]
+
+
+@pytest.mark.parametrize("text", CONTINUING)
+def test_while_it_is_silent_a_backchannel_counts_only_behind_a_question(text: str) -> None:
+    assert judge(text, tag=None, agent_speaking=False).kind == "backchannel"
+    assert judge(text, tag=None, agent_speaking=False, question=True).kind == "complete"
+    assert judge(text, tag=None, agent_speaking=True, question=True).kind == "backchannel"
+
+
+@pytest.mark.parametrize("question", [False, True])
+@pytest.mark.parametrize("text", ["um", "Er...", "uh, um", "呃"])
+def test_while_it_is_silent_more_will_come_behind_a_hesitation(text: str, question: bool) -> None:
+    verdict = judge(text, tag=None, agent_speaking=False, question=question)
+    assert verdict.kind == "incomplete"
+
+
+@pytest.mark.parametrize(
+    ("heard", "answered"),
+    [
+        ("Shall I go on?", True),
+        ('He asked: "Why?"', True),
+        ("要继续吗？ ", True),
+        ("Why? Because.", False),
+        ("Shall I go", False),  # it was cut off
+        ("", False),
+    ],
+)
+def test_a_backchannel_answers_the_question_that_was_heard(heard: str, answered: bool) -> None:
+    talk = Talk().talking(finished=True)
+    talk.post(ev.ReplyOver(turn_id=1, heard=heard))
+    talk.utter("mhm")
+    assert (talk.dialogue.turn_id == 2) is answered
+    assert ("finish_asr mhm" in talk.sent) is answered
+
+
+def test_a_question_is_forgotten_with_its_conversation() -> None:
+    talk = Talk().talking(finished=True)
+    talk.post(ev.ReplyOver(turn_id=1, heard="Shall I go on?"))
+    talk.post(ev.ConversationEnded())
+    talk.utter("mhm")
+    assert talk.dialogue.turn_id == 1
 
 
 @pytest.mark.parametrize("text", ["um", "Uh-huh.", "okay, yeah", "mm hmm", "嗯", "嗯嗯", "好的。"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,13 @@ import anyio
 import pytest
 
 from xtalk import events
+from xtalk.audio import AudioFrame
 from xtalk.pipeline import DefaultPipeline
-from xtalk.speech.interfaces import EndOfTurn, TurnDetector
+from xtalk.speech.interfaces import EndOfTurn, Transcript, TurnDetector
 from xtalk.testing.fakes import LoudnessVAD, ScriptedAgent, ScriptedASR, ScriptedTTS, loud, quiet
 from xtalk.wire import messages as m
+
+from .conftest import watch
 
 
 @pytest.mark.parametrize(
@@ -43,6 +47,53 @@ def test_a_pause_in_an_open_sentence_does_not_split_it(talk: Any, run: Any) -> N
             ]
 
     run(main)
+
+
+class LengthASR(ScriptedASR):
+    """Says how many seconds it has heard of each segment."""
+
+    async def transcribe(self, frames: AsyncIterator[AudioFrame]) -> AsyncIterator[Transcript]:
+        seconds = 0.0
+        async for frame in frames:
+            seconds += frame.seconds
+            yield Transcript(text=f"{seconds:.1f} seconds")
+        yield Transcript(text=f"{seconds:.1f} seconds", final=True)
+
+
+def test_who_speaks_for_a_minute_is_heard_to_the_end_and_not_interrupted(
+    talk: Any, run: Any
+) -> None:
+    async def main() -> None:
+        async with talk(asr=LengthASR()) as call:
+            decisions = watch(call.session, events.Decision)
+            began = anyio.current_time()
+            # The pause lies in the last fifth of the 30 s that a piece has at most.
+            await call.client.say(b"".join(loud(26.0) + quiet(0.3) + loud(33.7)))
+            final = await call.client.wait_for(m.FinishAsr)
+            assert anyio.current_time() - began == pytest.approx(60.5, abs=0.1)
+            pieces = [float(number) for number in final.text.split()[::2]]
+            assert pieces == pytest.approx([26.1, 30.0, 60.5 - 56.1], abs=0.1)
+            assert not {"start_tts", "invalid_asr_result"} & set(call.actions())
+            assert [d.rule for d in decisions] == ["5b", "5b", "5", "6c"]
+            assert decisions[2].evidence["by"] == "detector"
+            assert decisions[2].evidence["silence_ms"] == 500
+
+    run(main)
+
+
+def test_the_log_says_why_but_not_what_was_said(talk: Any, run: Any, caplog: Any) -> None:
+    caplog.set_level("DEBUG", "xtalk.turn_taking")
+
+    async def main() -> None:
+        async with talk(asr=ScriptedASR(["my secret"])) as call:
+            await call.say(1.0)
+            await call.client.wait_for(m.FinishAsr)
+
+    run(main)
+    lines = [record.message for record in caplog.records if record.name == "xtalk.turn_taking"]
+    assert lines[0].startswith("turn 1: end of speech (rule 5: silence_ms 500, by detector, ")
+    assert lines[1].startswith("turn 1: answer (rule 6c: verdict complete, reason words, ")
+    assert "secret" not in caplog.text
 
 
 def test_an_open_sentence_between_marks_waits_for_its_other_half(talk: Any, run: Any) -> None:

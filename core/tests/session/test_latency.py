@@ -176,7 +176,7 @@ def test_a_turn_that_a_timer_ended_does_not_take_the_mark_of_the_one_before(
     talk: Any, run: Any
 ) -> None:
     async def main() -> None:
-        asr = ScriptedASR(["one", "two"])
+        asr = ScriptedASR(["one", "two", ""])  # and so nothing more is said
         async with talk(asr=asr, vad=None, pauses_itself=True, config={"segment_sec": 3}) as call:
             await call.client.say_with_marks(tone(1.0, rate=16_000))
             await call.client.wait_until_heard()

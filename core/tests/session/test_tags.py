@@ -7,6 +7,7 @@ from typing import Any
 import anyio
 import pytest
 
+from xtalk.agent import ToolCall
 from xtalk.testing.fakes import ScriptedAgent, ScriptedASR, loud
 from xtalk.wire import messages as m
 
@@ -80,11 +81,12 @@ def test_a_cough_in_the_pause_winds_the_timer_up_again(talk: Any, run: Any) -> N
     run(main)
 
 
-def test_a_backchannel_in_silence_is_not_answered(talk: Any, run: Any) -> None:
+@pytest.mark.parametrize("text", ["I see <backchannel>", "uh-huh", "嗯", "um"])
+def test_a_backchannel_in_silence_is_not_answered(talk: Any, run: Any, text: str) -> None:
     agent = ScriptedAgent()
 
     async def main() -> None:
-        async with talk(asr=ScriptedASR(["I see <backchannel>"]), agent=agent, vad=None) as call:
+        async with talk(asr=ScriptedASR([text]), agent=agent, vad=None) as call:
             await call.client.say_with_marks(b"".join(loud(1.0)))
             await anyio.sleep(5)
             assert "finish_asr" not in call.actions()
@@ -92,6 +94,45 @@ def test_a_backchannel_in_silence_is_not_answered(talk: Any, run: Any) -> None:
 
     run(main)
     assert agent.inputs == []
+
+
+def test_a_backchannel_behind_a_question_is_an_answer(talk: Any, run: Any) -> None:
+    agent = ScriptedAgent(("Shall I go on?",))
+
+    async def main() -> None:
+        asr = ScriptedASR(["tell me something", "mhm"])
+        async with talk(asr=asr, agent=agent) as call:
+            for _ in range(2):
+                before = len(call.client.timeline)
+                await call.say(1.0)
+                await call.client.wait_until_heard(after=before)
+
+    run(main)
+    assert [input["content"] for input in agent.inputs] == ["tell me something", "mhm"]
+
+
+@pytest.mark.parametrize("tool", [False, True], ids=["thinks", "runs a tool"])
+@pytest.mark.parametrize("text", ["uh-huh", "okay", "嗯"])
+def test_a_backchannel_leaves_the_answer_that_is_on_its_way(
+    talk: Any, run: Any, text: str, tool: bool
+) -> None:
+    parts = (ToolCall("search", {}, effects=False), *LONG) if tool else LONG
+    agent = ScriptedAgent(parts, first_s=0.2 if tool else 3.0, interval_s=3.0 if tool else 0.01)
+
+    async def main() -> None:
+        async with talk(asr=ScriptedASR(["what is the weather", text]), agent=agent) as call:
+            await call.say(1.0)
+            await call.client.wait_for(m.FinishAsr)
+            await anyio.sleep(0.5)
+            before = len(call.client.timeline)
+            await call.say(0.5)
+            await call.client.wait_for(m.InvalidAsrResult, after=before)
+            assert "start_tts" not in call.actions()
+            await call.client.wait_until_heard()
+            assert len(call.client.received(m.FinishAsr)) == 1
+
+    run(main)
+    assert [(r.outcome, r.heard) for r in agent.records] == [("done", "".join(LONG))]
 
 
 @pytest.mark.parametrize("text", ["I see <backchannel>", "uh-huh", "嗯", "right, okay"])

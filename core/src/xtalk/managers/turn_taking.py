@@ -145,7 +145,12 @@ class TurnTakingManager(Manager):
         text = strip_tags(transcript.text)
         tagged = transcript.tag is not None or text != " ".join(transcript.text.split())
         text = self.dialogue.with_prefix(text)
-        verdict = judge(text, tag=None, agent_speaking=self.dialogue.sounding)
+        verdict = judge(
+            text,
+            tag=None,
+            agent_speaking=self.dialogue.replying,
+            question=self.dialogue.question,
+        )
         return "" if tagged or verdict.kind != "complete" else text
 
     async def _judge_in_turn(self) -> None:
@@ -161,7 +166,7 @@ class TurnTakingManager(Manager):
 
     async def _ask(self, text: str) -> EndOfTurn:
         """The verdict of a detector that may take its time, but not more than it has."""
-        speaking = self.dialogue.sounding
+        speaking = self.dialogue.replying
         with anyio.move_on_after(VERDICT_S):
             try:
                 async with self._guard.lease() as lease:
@@ -179,7 +184,7 @@ class TurnTakingManager(Manager):
             return
         text = strip_tags(event.transcript.text)
         if self._inline:
-            self._wait_for(self._ask_inline(text, self.dialogue.sounding))
+            self._wait_for(self._ask_inline(text, self.dialogue.replying))
         else:
             self._said = text
             self._endpoint.ask()
@@ -198,9 +203,11 @@ class TurnTakingManager(Manager):
             events.TurnEndpointRequested(silence_ms=min(max(silence_ms, least), most))
         )
 
-    def _judge(self, text: str, *, tag: str | None, agent_speaking: bool) -> Verdict | EndOfTurn:
+    def _judge(
+        self, text: str, *, tag: str | None, agent_speaking: bool, question: bool
+    ) -> Verdict | EndOfTurn:
         """Tags and fillers first; then whether words that count are all that will come."""
-        verdict = judge(text, tag=tag, agent_speaking=agent_speaking)
+        verdict = judge(text, tag=tag, agent_speaking=agent_speaking, question=question)
         if tag is not None or verdict.kind != "complete" or self._ended_by_server:
             return verdict  # the server's endpoint has waited for more already
         if self._inline:
@@ -223,7 +230,10 @@ class TurnTakingManager(Manager):
     def _act(self, decided: list[events.BaseEvent]) -> None:
         for event in decided:
             if isinstance(event, events.Decision):
-                log.debug("turn %d: %s (rule %s)", event.turn_id, event.outcome, event.rule)
+                why = ", ".join(f"{name} {value}" for name, value in event.evidence.items())
+                log.debug(
+                    "turn %d: %s (rule %s: %s)", event.turn_id, event.outcome, event.rule, why
+                )
             self.event_bus.post(event)
         self._alarm.set(self.dialogue.deadline)
 

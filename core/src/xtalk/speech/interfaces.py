@@ -267,7 +267,10 @@ class TurnDetector(ABC):
 
     @abstractmethod
     def judge(self, text: str, *, silence_ms: float, agent_speaking: bool) -> EndOfTurn:
-        """The verdict. Called with partial transcripts and with each final one."""
+        """The verdict. Called with partial transcripts and with each final one.
+
+        `agent_speaking` is true from the moment at which a reply is asked for until it is over.
+        """
 
     async def async_judge(self, text: str, *, silence_ms: float, agent_speaking: bool) -> EndOfTurn:
         """`judge` in a thread; override it when the detector is async by nature."""

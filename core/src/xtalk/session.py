@@ -217,8 +217,8 @@ class Session:
         """Why it ended, for the log."""
         return self._close[1] or "the client left"
 
-    def busy(self) -> bool:
     @property
+    def busy(self) -> bool:
         """Whether somebody speaks, is being understood, or is owed the rest of a reply."""
         if self._dialogue is not None:
             return self._dialogue.busy
@@ -263,13 +263,13 @@ class Session:
             needed.append(RecordingManager)
         for cls in self._manager_classes:
             self.managers.append(self._construct(cls))
-        self._input = self._need(InputGateway)
-        self._enhancer = self.find(EnhancerManager)
-        self._vad = self.find(VADManager)
         self._add_plugins_managers()
         for cls in needed:
             if self.find(cls) is None:
                 self.managers.append(self._construct(cls))
+        self._input = self._need(InputGateway)
+        self._enhancer = self.find(EnhancerManager)
+        self._vad = self.find(VADManager)
         self._asr = self.find(ASRManager)
         turn_taking = self.find(TurnTakingManager)
         self._dialogue = turn_taking.dialogue if turn_taking else self.find(SimultaneousManager)
@@ -278,9 +278,6 @@ class Session:
         if self.config["session_limit_sec"]:
             self.spawn(self._watch_length, float(self.config["session_limit_sec"]))
 
-    def _construct(self, cls: type[Manager]) -> Manager:
-        """Call a manager's constructor with those of our keywords that it names."""
-        offered = {
     def _add_plugins_managers(self) -> None:
         """Those that can be made; for any other its plugin is to blame."""
         found = self._hook("xtalk_managers", pipeline=self.pipeline, config=self.config)
@@ -290,6 +287,9 @@ class Session:
             except (Exception, SystemExit) as error:
                 plugin.blame("xtalk_managers", error)
 
+    def _construct(self, cls: type[Manager]) -> Manager:
+        """Call a manager's constructor with those of our keywords that it names."""
+        offered = {
             "event_bus": self.bus,
             "session_id": self.id,
             "pipeline": self.pipeline,

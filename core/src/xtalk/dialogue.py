@@ -95,6 +95,8 @@ ANSWERS = frozenset(
 FILLERS = CONTINUERS | HESITATIONS | ANSWERS
 # fmt: on
 
+LATE = "decode late"
+
 _TAG = re.compile(r"<[^<>]*>")
 _QUESTION = re.compile(r"[?？][^\w?？]*\Z")
 WORD = re.compile(r"[\u3040-\u9fff\uac00-\ud7af]|[^\W_\u3040-\u9fff\uac00-\ud7af]+(?:['’-]\w+)*")
@@ -699,7 +701,7 @@ class Dialogue:
         speech = self._speech
         out: list[BaseEvent] = []
         if self.segment == "open" or speech.decodes:
-            out.append(TurnASRResetRequested(turn_id=self._m))
+            out.append(TurnASRResetRequested(turn_id=self._m, late=reason == LATE))
         if speech.answered:  # the last partial is the text
             return out + self._accept(speech.text, Verdict(kind="complete", reason=reason), now)
         out += self._discard("rejected")
@@ -851,7 +853,7 @@ class Dialogue:
         if name == "segment":
             return self._cut(now)
         if name == "decode":
-            return self._reject("7", "decode late", now)
+            return self._reject("7", LATE, now)
         if name == "hold":
             return self._hold_over()
         if name == "pause":

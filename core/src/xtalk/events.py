@@ -208,9 +208,10 @@ class TurnASREndRequested(BaseEvent):
 
 @event("turn.asr_reset_requested")
 class TurnASRResetRequested(BaseEvent):
-    """Drop the segment and what was decoded of it."""
+    """Drop the segment and what was decoded of it. `late`: its final text took too long."""
 
     turn_id: int = 0
+    late: bool = False
 
 
 @event("turn.endpoint_requested")

@@ -660,7 +660,7 @@ def test_row_7a_a_shown_bubble_is_taken_back() -> None:
     talk.mark(False)
     talk.at(5.0)
     assert talk.sent == ["update_asr hello", "invalid_asr_result", "resume_tts"]
-    assert talk.command(ev.TurnASRResetRequested)
+    assert talk.command(ev.TurnASRResetRequested).late
 
 
 def test_row_7a_a_marked_page_with_output_is_woken() -> None:

@@ -80,6 +80,24 @@ def test_a_recogniser_that_always_hangs_is_told_and_the_lane_stays_short(
     run(main)
 
 
+@pytest.mark.parametrize("config", [{}, {"sim_gen": True}])
+def test_a_final_text_that_comes_too_late_is_told_once_and_names_its_recogniser_in_the_log(
+    talk: Any, run: Any, config: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def main() -> None:
+        async with talk(asr=Hanging(first=1), config=config) as call:
+            await call.say(1.0)
+            await anyio.sleep(6.0)
+            errors = call.client.received(m.Error)
+            assert [error.message for error in errors] == ["Speech recognition took too long."]
+            await call.say(1.0)
+            await call.client.wait_for(m.FinishAsr)
+            assert call.actions().count("error") == 1
+
+    run(main)
+    assert "Hanging gave no final text within 5 s" in caplog.messages
+
+
 def test_the_backlog_is_that_of_all_segments(talk: Any, run: Any) -> None:
     config = {"asr_backlog_sec": 6.0, "decode_timeout_sec": 60.0}
 

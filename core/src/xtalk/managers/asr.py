@@ -40,10 +40,12 @@ class ASRManager(Manager):
         self.event_bus = event_bus
         self._session = session
         asr = pipeline.get_asr_model()
+        self._name = type(asr).__name__
         self._guard = None if asr is None else session.guard(asr)
         pre_roll_ms = config["pre_roll_ms"]
         if pre_roll_ms is None:
             pre_roll_ms = config["vad_min_speech_ms"] + 300
+        self._patience_s = config["decode_timeout_sec"]
         self._listening = Listening(
             session.wrapped("transcribe", self._transcribe),
             self._report,
@@ -51,7 +53,7 @@ class ASRManager(Manager):
             now=session.clock.now,
             pre_roll_s=pre_roll_ms / 1000,
             backlog_s=config["asr_backlog_sec"],
-            patience_s=config["decode_timeout_sec"],
+            patience_s=self._patience_s,
         )
         self._resets = 0
         self._complained = False
@@ -75,6 +77,8 @@ class ASRManager(Manager):
     @on(events.TurnASRResetRequested, 85)
     def _reset(self, event: events.TurnASRResetRequested) -> None:
         self._resets += 1
+        if event.late:
+            self._tell_late()
         self._listening.abort()
 
     def _after_audio(self, call: Callable[[], None]) -> None:
@@ -84,6 +88,10 @@ class ASRManager(Manager):
         """
         resets = self._resets
         self._session.after_audio(lambda: call() if resets == self._resets else None)
+
+    def _tell_late(self) -> None:
+        log.warning("%s gave no final text within %g s", self._name, self._patience_s)
+        self._complain("asr_late", "Speech recognition took too long.")
 
     async def _transcribe(
         self, frames: AsyncIterator[AudioFrame]

@@ -385,7 +385,7 @@ class SimultaneousManager(Manager):
         """The recogniser hangs: answer what it has understood, and let it begin anew."""
         speaking = self._open is not None
         known = list(self._segments)
-        self.event_bus.post(events.TurnASRResetRequested(turn_id=known[0].id))
+        self.event_bus.post(events.TurnASRResetRequested(turn_id=known[0].id, late=True))
         for segment in known:
             self._finish(segment)
         if speaking:

@@ -160,17 +160,38 @@ async def _told(agent: DefaultAgent, scope: anyio.CancelScope, early: bool) -> A
         await anyio.lowlevel.checkpoint()
 
 
+async def warmed(server: FakeOpenAI, times: int) -> None:
+    """Wait until that many sessions have connected ahead of their first question."""
+    while server.paths.count("GET /v1/models") < times:  # noqa: ASYNC110 (it is on another thread)
+        await anyio.sleep(0.001)
+    await anyio.sleep(0.02)  # the answer's way back
+
+
 def test_all_sessions_share_warm_connections(server: FakeOpenAI, model: dict[str, Any]) -> None:
     async def test() -> None:
         async with opened(DefaultAgent(model)) as prototype:
-            while not server.paths:  # noqa: ASYNC110 (the server lives on another thread)
-                await anyio.sleep(0.001)
-            await anyio.sleep(0.02)
-            assert server.paths == ["GET /v1/models"]
-            for _ in range(5):
+            await warmed(server, 1)
+            for number in range(5):
                 async with opened(prototype.clone()) as agent:
+                    await warmed(server, 2 + number)
                     await turn(agent, "hello")
             assert server.connections == 1
+
+    run(test)
+
+
+def test_a_session_connects_ahead_when_the_connections_have_been_closed(
+    server: FakeOpenAI, model: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("xtalk_agent_langchain.llm.KEEPALIVE_S", 0.05)
+
+    async def test() -> None:
+        async with opened(DefaultAgent(model)) as prototype:
+            await warmed(server, 1)
+            await anyio.sleep(0.1)  # the client notes the time of its connections by itself
+            async with opened(prototype.clone()):
+                await warmed(server, 2)
+                assert server.connections == 2
 
     run(test)
 

@@ -85,10 +85,12 @@ class Llm:
         return twin
 
     async def open(self) -> None:
-        """Connect in the background, so that the first question need not wait for it."""
+        """Connect in the background, so that a session's first question need not wait for it."""
         self._users += 1
-        if self._users == 1 and self._arguments is not None:
-            self._connect()
+        if self._arguments is None:
+            return
+        self._connect()
+        if self._warming is None or self._warming.done():
             self._warming = asyncio.get_running_loop().create_task(self._warm())
 
     async def close(self) -> None:

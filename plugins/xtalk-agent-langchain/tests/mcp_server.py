@@ -1,12 +1,19 @@
-"""A small MCP server: on its pipes, or, with a port, over HTTP. `die` ends it."""
+"""A small MCP server: on its pipes, or, with a port, over HTTP. `die` ends it, `stare` stops it."""
 
 from __future__ import annotations
 
 import os
 import sys
+import time
 
 from mcp.server.mcpserver import MCPServer
-from mcp.types import ToolAnnotations
+from mcp.types import (
+    EmbeddedResource,
+    ImageContent,
+    ResourceLink,
+    TextResourceContents,
+    ToolAnnotations,
+)
 
 server = MCPServer("shelf")
 
@@ -29,6 +36,24 @@ def lend(number: int) -> str:
 def die(number: int) -> str:
     """End the server."""
     os._exit(number)
+
+
+@server.tool()
+async def stare(number: int) -> str:
+    """Answer nothing any more, to nobody."""
+    time.sleep(3600)  # noqa: ASYNC251 (the loop shall stand still)
+    return "never"
+
+
+@server.tool()
+def leaf(number: int) -> list[EmbeddedResource | ImageContent | ResourceLink]:
+    """A page with its picture."""
+    text = TextResourceContents(uri="file:///leaf.txt", text=f"This is page {number}.")
+    return [
+        EmbeddedResource(resource=text),
+        ImageContent(data="AAAA", mime_type="image/png"),
+        ResourceLink(name="more", uri="file:///more.txt"),
+    ]
 
 
 if __name__ == "__main__":

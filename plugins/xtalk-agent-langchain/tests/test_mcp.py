@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 from asking import calls, opened, results, run, turn
 from fake_openai import FakeOpenAI, call, say
@@ -23,6 +24,7 @@ pytest.importorskip("mcp", reason="the extra mcp is not installed")
 from xtalk_agent_langchain.agent import DefaultAgent
 
 SERVER = str(Path(__file__).parent / "mcp_server.py")
+PAGES = str(Path(__file__).parent / "mcp_pages.py")
 PIPES = {"command": sys.executable, "args": [SERVER], "env": {"SHELF": "Anna"}}
 
 
@@ -45,8 +47,10 @@ def address() -> Iterator[str]:
         process.wait(10)
 
 
-def build(model: dict[str, Any], **servers: Any) -> DefaultAgent:
-    agent = schema.build(DefaultAgent, {"model": model, "tools": [], "mcp": servers})
+def build(model: dict[str, Any], *, tool_timeout_s: float = 30.0, **servers: Any) -> DefaultAgent:
+    limits = {"tool_timeout_s": tool_timeout_s}
+    given = {"model": model, "tools": [], "mcp": servers, "limits": limits}
+    agent = schema.build(DefaultAgent, given)
     assert isinstance(agent, DefaultAgent)
     return agent
 
@@ -97,23 +101,124 @@ def test_only_the_chosen_tools(server: FakeOpenAI, model: dict[str, Any]) -> Non
     assert [t["function"]["name"] for t in server.requests[0]["tools"]] == ["title"]
 
 
-def test_a_server_that_dies_costs_its_tools_until_the_next_session(
-    server: FakeOpenAI, model: dict[str, Any]
+async def tools_come_back(server: FakeOpenAI, session: DefaultAgent) -> None:
+    """Ask until the model is offered the tools of the MCP server again."""
+    while "tools" not in server.requests[-1]:
+        await anyio.sleep(0.1)
+        await turn(session, "hello")
+
+
+@pytest.mark.parametrize(
+    ("end", "told"), [("die", "failed"), ("stare", "took longer")], ids=["dies", "hangs"]
+)
+def test_a_server_that_ends_costs_its_tools_until_it_is_back(
+    server: FakeOpenAI, model: dict[str, Any], end: str, told: str
 ) -> None:
-    server.script(call("die", {"number": 1}), say("It broke."), say("Hi."), say("Back."))
+    server.script(call(end, {"number": 1}), say("It broke."))
 
     async def test() -> None:
-        prototype = build(model, shelf=PIPES)
-        async with opened(prototype):
-            async with opened(prototype.clone()) as session:
-                assert "failed" in results(await turn(session, "go"))[0]
-                await turn(session, "hello")
-            async with opened(prototype.clone()) as session:
-                await turn(session, "hello")
+        agent = build(model, shelf=PIPES, tool_timeout_s=0.5)
+        async with opened(agent):
+            assert told in results(await turn(agent, "go"))[0]
+            while "tools" in server.requests[-1]:
+                await turn(agent, "hello")
+            await tools_come_back(server, agent)
+            server.script(call("lend", {"number": 3}), say("Lent."))
+            assert results(await turn(agent, "go")) == ["lent 3"]
 
     run(test)
-    assert "tools" not in server.requests[2]
-    assert len(server.requests[3]["tools"]) == 3
+
+
+def test_no_session_waits_for_a_server_that_hangs(
+    server: FakeOpenAI, model: dict[str, Any]
+) -> None:
+    hangs = {"command": sys.executable, "args": ["-c", "import time; time.sleep(3600)"]}
+    prototype = build(model, shelf=PIPES, hangs=hangs)
+    waited = []
+
+    async def open_first() -> None:
+        await prototype.open()
+        waited.append(True)
+
+    async def test() -> None:
+        async with anyio.create_task_group() as opening:
+            opening.start_soon(open_first)
+            await anyio.wait_all_tasks_blocked()
+            for _ in range(5):
+                async with opened(prototype.clone()) as session:
+                    await turn(session, "hello")
+                    assert not waited
+            async with opened(prototype.clone()) as session:
+                await tools_come_back(server, session)
+            opening.cancel_scope.cancel()
+        await prototype.close()
+
+    run(test)
+
+
+def test_a_server_that_hangs_is_given_up(
+    model: dict[str, Any], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hangs = {"command": sys.executable, "args": ["-c", "import time; time.sleep(3600)"]}
+    monkeypatch.setattr("xtalk_agent_langchain.mcp.OPEN_S", 0.2)
+
+    async def test() -> None:
+        async with opened(build(model, hangs=hangs)):
+            assert "the MCP server hangs took longer than" in caplog.text
+
+    run(test)
+
+
+def test_what_is_no_plain_text_is_told_too(server: FakeOpenAI, model: dict[str, Any]) -> None:
+    server.script(call("leaf", {"number": 7}), say("Read."))
+
+    async def test() -> None:
+        async with opened(build(model, shelf=PIPES)) as agent:
+            (told,) = results(await turn(agent, "go"))
+            assert told.split("\n") == [
+                "This is page 7.",
+                "(image image/png, which is no text)",
+                "(more: file:///more.txt)",
+            ]
+
+    run(test)
+
+
+def test_all_pages_of_the_list_of_tools_are_read(server: FakeOpenAI, model: dict[str, Any]) -> None:
+    async def test() -> None:
+        async with opened(
+            build(model, shelf={"command": sys.executable, "args": [PAGES]})
+        ) as agent:
+            await turn(agent, "hello")
+
+    run(test)
+    assert [t["function"]["name"] for t in server.requests[0]["tools"]] == ["first", "second"]
+
+
+def test_servers_with_tools_of_one_name_are_told_of_once(
+    server: FakeOpenAI, model: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    pages = {"command": sys.executable, "args": [PAGES]}
+
+    async def test() -> None:
+        prototype = build(model, one=pages, two=pages)
+        async with opened(prototype):
+            for _ in range(2):
+                async with opened(prototype.clone()) as agent:
+                    await turn(agent, "hello")
+
+    run(test)
+    assert caplog.messages.count("the tool first takes the place of another one") == 1
+
+
+def test_a_blocking_call_uses_connections_of_its_own(
+    server: FakeOpenAI, model: dict[str, Any]
+) -> None:
+    agent = build(model, shelf=PIPES)
+    for _ in range(2):
+        server.script(call("lend", {"number": 3}), say("Lent."))
+        assert agent.generate("lend it")[0].endswith("Lent.")
+        assert server.requests[-1]["messages"][-1]["content"].count("lent 3") == 1
 
 
 def test_a_server_that_is_not_there_costs_its_tools(

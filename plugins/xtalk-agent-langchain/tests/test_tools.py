@@ -469,6 +469,15 @@ def test_web_search(server: FakeOpenAI, model: dict[str, Any]) -> None:
     assert server.searches == [{"q": "tea", "gl": "cn", "key": "key-of-serper"}]
 
 
+def test_web_search_in_blocking_calls(server: FakeOpenAI, model: dict[str, Any]) -> None:
+    settings = WebSearchSettings(api_key="key-of-serper", url=f"{server.url}/search")
+    agent = DefaultAgent(model, web_search=settings)
+    for _ in range(2):
+        server.script(call("web_search", {"query": "tea"}), say("Found."))
+        agent.generate("search tea")
+        assert "Title 1" in server.requests[-1]["messages"][-1]["content"]
+
+
 def test_web_search_without_a_key_says_so(server: FakeOpenAI, model: dict[str, Any]) -> None:
     server.script(call("web_search", {"query": "tea"}), say("I cannot."))
 

@@ -120,7 +120,7 @@ def test_35_names_obey_the_servers_rule(server: FakeOpenAI, model: dict[str, Any
 
 
 def test_36_tools_take_the_place_of_the_built_in_ones_and_failures_are_told(
-    server: FakeOpenAI, model: dict[str, Any]
+    server: FakeOpenAI, model: dict[str, Any], caplog: pytest.LogCaptureFixture
 ) -> None:
     def broken() -> Any:
         raise OSError("no database")
@@ -128,8 +128,10 @@ def test_36_tools_take_the_place_of_the_built_in_ones_and_failures_are_told(
     async def test() -> None:
         async with opened(DefaultAgent(model, tools=[look_up, "get_time"])) as agent:
             await turn(agent, "hello")
+            assert caplog.messages == []
             agent.add_tools([lambda: look_up, "silence"])
             await turn(agent, "hello")
+            assert caplog.messages == ["the tool look_up takes the place of another one"]
             with pytest.raises(ConfigError, match="broken failed: OSError"):
                 agent.add_tools([broken])
 

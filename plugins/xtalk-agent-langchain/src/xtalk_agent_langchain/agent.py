@@ -15,7 +15,7 @@ import contextlib
 import json
 import logging
 import os
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -95,6 +95,11 @@ class _Shared:
     search: WebSearch
     mcp: McpTools
     users: int = 0
+    clashes: set[str] = field(default_factory=set)  # names of tools, told of once
+
+    def again(self) -> _Shared:
+        """The same with connections of its own, for another event loop."""
+        return _Shared(self.llm.again(), self.search.again(), self.mcp.again())
 
     async def open(self) -> None:
         self.users += 1
@@ -104,7 +109,7 @@ class _Shared:
     async def close(self) -> None:
         self.users -= 1
         await self.mcp.close()
-        if not self.users:
+        if self.users <= 0:
             await self.search.close()
         await self.llm.close()
 
@@ -188,7 +193,7 @@ class DefaultAgent(Agent):
     def _begin(self) -> None:
         self._history = History()
         self._speakers: dict[int, str] = {}
-        self._tools = {tool.name: tool for source in self._sources for tool in self._bind(source)}
+        self._tools = self._named(tool for source in self._sources for tool in self._bind(source))
         self._offer: tuple[object, dict[str, BoundTool], list[dict[str, Any]]] = ((), {}, [])
         self._next_filler = 0
         self._summing: asyncio.Task[None] | None = None
@@ -225,12 +230,19 @@ class DefaultAgent(Agent):
     def add_tools(self, tools: Sequence[ToolLike | Callable[..., Any]]) -> None:
         """Offer these too. One of a name that is known takes the other's place."""
         for source in tools:
-            for tool in self._bind(source):
-                if tool.name in self._tools:
-                    log.info("the tool %s takes the place of another one", tool.name)
-                self._tools[tool.name] = tool
+            self._tools = self._named([*self._tools.values(), *self._bind(source)])
             self._sources.append(source)
         self._offer = ((), {}, [])
+
+    def _named(self, tools: Iterable[BoundTool]) -> dict[str, BoundTool]:
+        """By their names. A later one takes the place of another, which is said once."""
+        named: dict[str, BoundTool] = {}
+        for tool in tools:
+            if tool.name in named and tool.name not in self._shared.clashes:
+                self._shared.clashes.add(tool.name)
+                log.warning("the tool %s takes the place of another one", tool.name)
+            named[tool.name] = tool
+        return named
 
     def get_llm(self) -> Any:
         return self._shared.llm.model
@@ -246,12 +258,17 @@ class DefaultAgent(Agent):
 
     async def _generate_alone(self, input: str | dict[str, Any]) -> str | tuple[str, list[Any]]:
         twin = self.clone()
-        twin._history, twin._tools = self._history, self._tools
-        twin._shared = replace(self._shared, llm=self._shared.llm.again())
+        ours, own = self._shared, self._shared.again()
+        twin._shared, twin._history = own, self._history
+        twin._tools = {
+            name: replace(tool, call=own.search.search) if tool.call == ours.search.search else tool
+            for name, tool in self._tools.items()
+        }
         try:
+            await own.mcp.open()
             return await twin.async_generate(input)
         finally:
-            await twin._shared.llm.close()
+            await own.close()
 
     async def async_generate(self, input: str | dict[str, Any]) -> str | tuple[str, list[Any]]:
         text, calls = "", []
@@ -331,7 +348,7 @@ class DefaultAgent(Agent):
         key = (tuple(voices or ()), tuple(emotions or ()), self._shared.mcp.version)
         if self._offer[0] != key:
             extra = [*voice_tools(key[0], key[1]), *self._shared.mcp.tools()]
-            tools = {tool.name: tool for tool in extra} | self._tools
+            tools = self._named([*extra, *self._tools.values()])
             self._offer = (key, tools, [tool.schema for tool in tools.values()])
         return self._offer[1], self._offer[2]
 

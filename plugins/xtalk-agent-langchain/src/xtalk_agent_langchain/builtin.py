@@ -37,6 +37,10 @@ class WebSearch:
         self._url = url
         self._http: Any = None
 
+    def again(self) -> WebSearch:
+        """The same with connections of its own, for another event loop."""
+        return WebSearch(self._key, self._url)
+
     async def search(self, args: Mapping[str, Any], turn: AgentInput) -> str:
         import httpx
 

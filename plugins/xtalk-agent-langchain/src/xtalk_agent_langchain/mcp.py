@@ -1,12 +1,18 @@
 """The tools of MCP servers: a command that talks on its pipes, or an address.
 
-One connection to each server serves all sessions. A server that is down costs its tools, until
-the next session begins.
+One connection to each server serves all sessions, and only the first of them waits for it. A
+server that is down costs its tools until it is back.
+
+    connecting --> connected --a call fails, and so does a question--> pause --> connecting
+        +--------------- fails, or takes longer than OPEN_S -----------^
+
+Each pause is twice as long as the last, until a connection has lasted longer than it.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
@@ -26,6 +32,9 @@ log = logging.getLogger("xtalk.agent.langchain")
 
 OPEN_S = 10.0
 EXAMINE_S = 2.0
+FIRST_PAUSE_S = 1.0
+LONGEST_PAUSE_S = 300.0
+PAGES = 100  # of one server's list of tools: one that never ends is broken
 
 
 class McpServer(BaseModel):
@@ -48,58 +57,103 @@ class McpServer(BaseModel):
 
 
 class _Connection:
-    """A live connection. It begins and ends in one task, as the client demands."""
+    """What keeps up the connection to one server. `tools` are those that can be called now.
+
+    A connection begins and ends in one task, as the client demands.
+    """
 
     def __init__(self, name: str, server: McpServer) -> None:
         self.name = name
         self.tools: list[BoundTool] = []
         self._server = server
         self._client: Any = None
+        self._since: float | None = None  # the loop's time when it was connected
         self._broken = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
-
-    @property
-    def alive(self) -> bool:
-        return self._task is not None and not self._task.done()
+        self._keeping: asyncio.Task[None] | None = None
+        self._examining: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
         """Returns when its tools are known, or it is plain that it does not answer."""
-        loop = asyncio.get_running_loop()
-        opened = loop.create_future()
-        self._broken = asyncio.Event()
-        self._task = loop.create_task(self._live(opened))
-        # The limit stands here: the scopes that the client opens must not lie inside another.
-        done, _ = await asyncio.wait([opened], timeout=OPEN_S)
-        if not done:
-            log.error("the MCP server %s took longer than %.0f s to answer", self.name, OPEN_S)
-            await self.close()
+        tried = asyncio.Event()
+        self._keeping = asyncio.get_running_loop().create_task(self._keep(tried))
+        await tried.wait()
 
     async def close(self) -> None:
-        task, self._task = self._task, None
-        if task is not None:
+        tasks = [task for task in (self._examining, self._keeping) if task is not None]
+        self._examining = self._keeping = None
+        for task in tasks:
             task.cancel()
-            await asyncio.wait([task])
+        if tasks:
+            await asyncio.wait(tasks)
 
-    async def _live(self, opened: asyncio.Future[None]) -> None:
+    async def _keep(self, tried: asyncio.Event) -> None:
+        loop = asyncio.get_running_loop()
+        pause_s = FIRST_PAUSE_S
+        while True:
+            await self._once(tried)
+            tried.set()
+            if self._since is not None and loop.time() - self._since > pause_s:
+                pause_s = FIRST_PAUSE_S
+            await asyncio.sleep(pause_s)
+            pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+
+    async def _once(self, tried: asyncio.Event) -> None:
+        """One connection, from its beginning to its end."""
+        loop = asyncio.get_running_loop()
+        self._since = None
+        self._broken = asyncio.Event()
+        live = loop.create_task(self._live(tried))
+        # The limit stands here: the scopes that the client opens must not lie inside another.
+        limit = loop.call_later(OPEN_S, self._give_up, live, tried)
+        try:
+            await asyncio.wait([live])
+        finally:
+            limit.cancel()
+            live.cancel()
+            await asyncio.wait([live])
+
+    def _give_up(self, live: asyncio.Task[None], tried: asyncio.Event) -> None:
+        if self._since is None:
+            log.error("the MCP server %s took longer than %.0f s to answer", self.name, OPEN_S)
+            live.cancel()
+            tried.set()
+
+    async def _live(self, tried: asyncio.Event) -> None:
         try:
             async with AsyncExitStack() as stack:
                 self._client = await stack.enter_async_context(await self._connect(stack))
-                listed = (await self._client.list_tools()).tools
+                listed = await self._listed()
                 self.tools = [self._tool(tool) for tool in listed if self._wanted(tool.name)]
-                opened.set_result(None)
+                self._since = asyncio.get_running_loop().time()
+                tried.set()
                 await self._broken.wait()
         except Exception as error:  # a server is anybody's program
             log.error("the MCP server %s cannot be used", self.name, exc_info=error)
         finally:
             self.tools = []
-            if not opened.done():
-                opened.set_result(None)
+
+    async def _listed(self) -> list[Any]:
+        """Its tools, of all pages."""
+        tools: list[Any] = []
+        cursor = None
+        for _ in range(PAGES):
+            page = await self._client.list_tools(cursor=cursor)
+            tools += page.tools
+            cursor = page.next_cursor
+            if cursor is None:
+                return tools
+        raise ValueError(f"the list of its tools has more than {PAGES} pages")
+
+    def _suspect(self) -> None:
+        """A call failed, or was given up: ask something else, beside the conversation."""
+        if self._examining is None or self._examining.done():
+            self._examining = asyncio.get_running_loop().create_task(self._examine())
 
     async def _examine(self) -> None:
-        """A call failed: if nothing else works either, let the next session connect anew."""
+        """If nothing works any more, connect anew."""
         try:
             with anyio.fail_after(EXAMINE_S):
-                await self._client.list_tools()
+                await self._client.list_tools(cache_mode="refresh")
         except Exception as error:  # whatever a broken connection raises
             log.warning("the MCP server %s is gone (%s)", self.name, type(error).__name__)
             self.tools = []
@@ -134,8 +188,8 @@ class _Connection:
         async def call(args: Mapping[str, Any], turn: AgentInput) -> str:
             try:
                 return _text(await self._client.call_tool(tool.name, dict(args)))
-            except Exception:
-                await self._examine()
+            except BaseException:  # also when it was cancelled, as it took too long
+                self._suspect()
                 raise
 
         return BoundTool(
@@ -153,9 +207,13 @@ class McpTools:
     def __init__(self, servers: Mapping[str, McpServer]) -> None:
         if servers:
             _need_mcp()
+        self._servers = servers
         self._connections = [_Connection(name, server) for name, server in servers.items()]
         self._users = 0
-        self._opening: asyncio.Lock | None = None
+
+    def again(self) -> McpTools:
+        """The same servers with connections of its own, for another event loop."""
+        return McpTools(self._servers)
 
     @property
     def version(self) -> tuple[tuple[str, ...], ...]:
@@ -166,16 +224,11 @@ class McpTools:
         return [tool for connection in self._connections for tool in connection.tools]
 
     async def open(self) -> None:
-        """Connect to the servers that are not connected."""
+        """The first connects to all servers, and waits OPEN_S for them at most."""
         self._users += 1
-        if not self._connections:
-            return
         if self._users == 1:
-            self._opening = asyncio.Lock()
-        assert self._opening is not None
-        async with self._opening, anyio.create_task_group() as group:
-            for connection in self._connections:
-                if not connection.alive:
+            async with anyio.create_task_group() as group:
+                for connection in self._connections:
                     group.start_soon(connection.open)
 
     async def close(self) -> None:
@@ -193,7 +246,16 @@ def _need_mcp() -> None:
 
 
 def _text(answer: Any) -> str:
-    blocks = [getattr(block, "text", None) for block in answer.content]
-    text = "\n".join(block for block in blocks if block)
-    failed = getattr(answer, "is_error", False)
-    return f"The tool failed: {text}" if failed else text or "Done."
+    """What it says. Of what is no text the kind, so that the model knows that there is more."""
+    text = "\n".join(filter(None, map(_said, answer.content)))
+    if not text and answer.structured_content is not None:
+        text = json.dumps(answer.structured_content, ensure_ascii=False)
+    return f"The tool failed: {text}" if answer.is_error else text or "Done."
+
+
+def _said(block: Any) -> str:
+    if block.type == "resource_link":
+        return f"({block.name}: {block.uri})"
+    holder = block.resource if block.type == "resource" else block
+    text = getattr(holder, "text", None)
+    return f"({block.type} {holder.mime_type}, which is no text)" if text is None else str(text)

@@ -38,6 +38,7 @@ from xtalk.speech.interfaces import (
 from xtalk.threads import Lease, run_in_thread
 
 __all__ = [
+    "adjust",
     "change_speed",
     "close_model",
     "judge_turn",
@@ -185,6 +186,11 @@ async def synthesize(lease: Lease[TTS], text: str) -> AsyncGenerator[SpeechChunk
             half = pcm[even:]
             if even:
                 yield SpeechChunk(audio=AudioFrame(pcm[:even] if half else pcm, rate))
+
+
+async def adjust(lease: Lease[Any], change: Callable[[Any], object]) -> None:
+    """Call `change` with the model, where its blocking calls run. Raises what that raises."""
+    await _call(lease, change, lease.model)
 
 
 async def change_speed(

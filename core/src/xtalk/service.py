@@ -31,7 +31,7 @@ from xtalk.managers.tts import TTSManager
 from xtalk.managers.turn_taking import TurnTakingManager
 from xtalk.managers.vad import VADManager
 from xtalk.pipeline import Pipeline
-from xtalk.session import Clock, Session, models_of
+from xtalk.session import Clock, Session, prototypes
 from xtalk.settings import ServiceConfig
 from xtalk.threads import run_in_thread
 from xtalk.transport import StarletteTransport, Transport, as_transport, peer
@@ -243,10 +243,6 @@ class Host:
             if not self.sessions and self._empty is not None:
                 self._empty.set()
 
-    def _prototypes(self) -> list[object]:
-        others = [m for group in self.service.alternatives.values() for m in group.values()]
-        return list({id(m): m for m in [*models_of(self.service.pipeline), *others]}.values())
-
     async def drain(self, deadline_s: float) -> None:
         """Let nobody in any more; end each session when its turn is over, all at the deadline.
 
@@ -284,7 +280,7 @@ class Host:
                 for context in self.plugins.contexts("xtalk_lifespan", xtalk=xtalk):
                     await stack.enter_async_context(context)
             await run_in_thread(_warm)
-            for model in self._prototypes():
+            for model in prototypes(self.service.pipeline, self.service.alternatives):
                 stack.push_async_callback(close_model, model)
                 try:
                     await open_model(model)

@@ -52,6 +52,7 @@ T = TypeVar("T")
 
 OUTBOX_LIMIT = 8 * 1024 * 1024  # bytes; a client that does not read loses its session
 SHUTDOWN_S = 5.0
+OPEN_S = 30.0  # the longest that a model takes to open in another's place
 FLUSH_S = 1.0
 
 # With one of these a turn may be over.
@@ -151,11 +152,10 @@ class Session:
         self.bus = EventBus(session_id=self.id, clock=self.clock.now, overrides=overrides)
         self.managers: list[Manager] = []
         self._tools: list[Any] = []
-        self._opened: list[object] = []
-        self._guards: list[Guard[Any]] = []
+        self._shared = prototypes(prototype, self.alternatives)
+        self._opened: list[object] = []  # the models that are this session's alone, now
         self._closing: set[asyncio.Task[None]] = set()
         self._transport = transport
-        self._prototype = prototype
         self._manager_classes = list(manager_classes)
         self._plugins = plugins
         self._dialogue: Dialogue | SimultaneousManager | None = None
@@ -187,6 +187,7 @@ class Session:
             self.send(messages.SessionInfo(session_id=self.id))
             for context in self._contexts("xtalk_session"):
                 await around.enter_async_context(context)
+            around.push_async_callback(self._close_models)  # once nothing calls them any more
             async with anyio.create_task_group() as tasks:
                 self._tasks = tasks
                 tasks.start_soon(self._write)
@@ -248,7 +249,7 @@ class Session:
         await quiet.wait()
 
     async def _open(self) -> None:
-        self._opened = self._own_models()
+        self._opened = [m for m in models_of(self.pipeline) if not self._is_shared(m)]
         async with anyio.create_task_group() as opening:
             for model in self._opened:
                 opening.start_soon(open_model, model)
@@ -337,10 +338,6 @@ class Session:
             await self.bus.shutdown()
         if limit.cancelled_caught:
             log.error("session %s: managers took more than %.0f s to end", self.id, SHUTDOWN_S)
-        with anyio.move_on_after(SHUTDOWN_S):
-            async with anyio.create_task_group() as closing:
-                for model in self._last_models():
-                    closing.start_soon(self._close_model, model)
         await self._transport.close(*self._close)
 
     async def _shut_down(self, manager: Manager) -> None:
@@ -349,22 +346,22 @@ class Session:
         except Exception:
             log.exception("%s failed to shut down", type(manager).__name__)
 
+    async def _close_models(self) -> None:
+        """Those with which the session ended: a retired one is closed when its call returns."""
+        with anyio.move_on_after(SHUTDOWN_S, shield=True):
+            async with anyio.create_task_group() as closing:
+                for model in self._opened:
+                    closing.start_soon(self._close_model, model)
+
     async def _close_model(self, model: object) -> None:
         try:
             await close_model(model)
         except Exception:
             log.exception("%s failed to close", type(model).__name__)
 
-    def _own_models(self) -> list[object]:
-        """The models that are this session's alone."""
-        shared = {id(model) for model in models_of(self._prototype)}
-        return [model for model in models_of(self.pipeline) if id(model) not in shared]
-
-    def _last_models(self) -> list[object]:
-        """The same at the end: retired ones are closed when their last call returns."""
-        retired = {id(model) for guard in self._guards for model in guard.retired}
-        replaced = [guard.model for guard in self._guards if guard.retired]
-        return [m for m in self._opened if id(m) not in retired] + replaced
+    def _is_shared(self, model: object) -> bool:
+        """Whether other sessions speak to this very object, as when `clone()` returns itself."""
+        return any(model is shared for shared in self._shared)
 
     def used(self) -> None:
         """Somebody wants something of the session: it is not idle."""
@@ -530,44 +527,62 @@ class Session:
     def around_turn(self, turn: Turn) -> list[AbstractAsyncContextManager[None]]:
         return self._contexts("xtalk_turn", turn=turn)
 
-    def guard(self, model: Any, clone: Callable[[Any], Any] | None = None) -> Guard[Any]:
-        """One caller at a time inside a model of this session."""
+    def guard(self, model: Any, tell: Callable[[Any], None] = lambda model: None) -> Guard[Any]:
+        """One caller at a time inside a model of this session.
 
-        async def fresh(old: Any) -> Any:
-            return await self._open_copy(old, clone or type(old).clone)
+        `tell` is called with each model that is about to take its place.
+        """
 
-        guard = Guard(
-            model,
-            fresh=fresh,
-            patience_s=self.config["clone_patience_sec"],
-            retire=self._retire,
-        )
-        self._guards.append(guard)
+        async def fresh(source: Any) -> Any:
+            return await self._successor(guard.model, source, tell)
+
+        patience_s = self.config["clone_patience_sec"]
+        guard = Guard(model, fresh=fresh, patience_s=patience_s, retire=self._retire)
         return guard
 
     async def switch(self, guard: Guard[Any], slot: str, name: str) -> bool:
-        """Put a copy of the alternative of that name in a guard's care; False for no such name."""
+        """Put a copy of the alternative of that name in a guard's care; False for no such name.
+
+        Raises what making and opening it raises; the model there is then stays.
+        """
         prototype = self.alternatives.get(slot, {}).get(name)
         if prototype is None:
             return False
-        old = guard.model
-        guard.swap(await self._open_copy(old, lambda _: prototype.clone()))
+        await guard.change(prototype)
         return True
 
-    async def _open_copy(self, old: Any, clone: Callable[[Any], Any]) -> Any:
-        """A model for an old one's place, off the loop, and known to the pipeline."""
-        made = await run_in_thread(clone, old)
-        await open_model(made)
+    async def _successor(self, old: Any, source: Any, tell: Callable[[Any], None]) -> Any:
+        """A copy of `source`, made and opened off the loop, that knows what it must.
+
+        Once it is open nothing is awaited, so it comes to the pipeline and to the guard at once.
+        """
+        with anyio.fail_after(OPEN_S):
+            made = await run_in_thread(source.clone)
+            try:
+                if not self._is_shared(made):
+                    await open_model(made)
+                if self._tools and isinstance(made, Agent):
+                    with contextlib.suppress(NotAvailable):
+                        made.add_tools(self._tools)
+                tell(made)
+            except BaseException:
+                self._retire(made)
+                raise
+        self._replace(old, made)
+        return made
+
+    def _replace(self, old: object, made: object) -> None:
         for name, value in list(vars(self.pipeline).items()):
             if value is old:
                 setattr(self.pipeline, name, made)
-        if self._tools and isinstance(made, Agent):
-            with contextlib.suppress(NotAvailable):
-                made.add_tools(self._tools)
-        return made
+        self._opened = [model for model in self._opened if model is not old]
+        if not self._is_shared(made):
+            self._opened.append(made)
 
     def _retire(self, model: object) -> None:
-        """A stuck call has returned, perhaps long after the session: close its model."""
+        """Nobody calls it any more, perhaps long after the session: close it, if it was ours."""
+        if self._is_shared(model):
+            return
         task = asyncio.get_running_loop().create_task(self._close_model(model))
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)
@@ -617,6 +632,12 @@ _GETTERS = (
     "get_speed_controller",
     "get_embeddings_model",
 )
+
+
+def prototypes(pipeline: Pipeline, alternatives: Mapping[str, Mapping[str, Any]]) -> list[object]:
+    """The models that sessions copy, each once."""
+    others = [model for group in alternatives.values() for model in group.values()]
+    return list({id(model): model for model in [*models_of(pipeline), *others]}.values())
 
 
 def models_of(pipeline: Pipeline) -> list[object]:

@@ -236,9 +236,10 @@ class Lease(Generic[M]):
 class Guard(Generic[M]):
     """One caller at a time inside a model that is not made for more.
 
-    A caller waits up to `patience_s` for the model to come back. Then the model is retired
-    (`retire` is called when its last call returns), and a `fresh` one takes its place: its
-    `clone()`, made off the loop, unless told otherwise.
+    A caller waits up to `patience_s` for the model to come back. Then a `fresh` one takes its
+    place: its `clone()`, made off the loop, unless told otherwise. So does a copy of another model
+    on `change`. Whoever is still inside the old one stays there; `retire` is called with it when
+    its last call has returned.
     """
 
     def __init__(
@@ -250,75 +251,78 @@ class Guard(Generic[M]):
         retire: Callable[[M], None] = lambda model: None,
     ) -> None:
         self.model = model
-        self.retired: list[M] = []
         self._fresh = fresh or _clone
         self._patience_s = patience_s
         self._retire = retire
-        self._lease: Lease[M] | None = None
-        self._waiters: deque[asyncio.Future[None]] = deque()
+        self._lease: Lease[M] | None = None  # on `model`, always
+        self._freed: asyncio.Future[None] | None = None
+        self._changing = asyncio.Lock()
+        self._last_wish = 0
 
     @asynccontextmanager
-    async def lease(self) -> AsyncIterator[Lease[M]]:
-        """The model, alone. ModelBusy when it does not come back and cannot be replaced."""
+    async def lease(self, *, patient: bool = False) -> AsyncIterator[Lease[M]]:
+        """The model, alone. ModelBusy when it does not come back and cannot be replaced.
+
+        Who is `patient` waits however long it takes and has nothing replaced.
+        """
         while self._lease is not None:
-            await self._wait()
+            await self._wait(self._lease, None if patient else self._patience_s)
         lease = self._lease = Lease(self, self.model)
         try:
             yield lease
         finally:
             lease._end()
 
-    def swap(self, model: M) -> None:
-        """From the next lease on, this model; the old one is retired when nobody is in it."""
-        old, self.model = self.model, model
-        self.retired.append(old)
-        if self._lease is None or self._lease.model is not old:
-            self._retire(old)
+    async def change(self, source: M) -> None:
+        """From the next lease on a fresh copy of `source`. Raises what making one raises.
 
-    async def _wait(self) -> None:
+        One change at a time; of those that wait only the last one asked for is made.
+        """
+        wish = self._last_wish = self._last_wish + 1
+        async with self._changing:
+            if wish == self._last_wish:
+                self._put(await self._fresh(source))
+
+    async def _wait(self, busy: Lease[M], patience_s: float | None) -> None:
         """Until the model is free; after `patience_s` make it so."""
-        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiters.append(waiter)
-        try:
-            await asyncio.wait((waiter,), timeout=self._patience_s)
-        finally:
-            if waiter in self._waiters:
-                self._waiters.remove(waiter)
-        stuck = self._lease
-        if not waiter.done() and stuck is not None:
-            await self._replace(stuck)
+        if self._freed is None:
+            self._freed = asyncio.get_running_loop().create_future()
+        freed = self._freed
+        await asyncio.wait((freed,), timeout=patience_s)
+        if not freed.done():
+            await self._replace(busy)
 
     async def _replace(self, stuck: Lease[M]) -> None:
-        # This lease is nobody's: it keeps others out while the fresh model is made.
-        self._lease = Lease(self, stuck.model)
-        try:
-            fresh = await self._fresh(stuck.model)
-        except Exception as error:
-            self._lease = None if stuck.over else stuck
-            name = type(stuck.model).__name__
-            raise ModelBusy(f"A call still runs inside {name}, and it cannot be cloned.") from error
-        except BaseException:
-            self._lease = None if stuck.over else stuck
-            raise
-        self.model = fresh
-        self.retired.append(stuck.model)
-        if stuck.over:
-            self._retire(stuck.model)
-        self._release()
+        async with self._changing:
+            if stuck is not self._lease:
+                return  # it came back, or another model has taken its place
+            try:
+                fresh = await self._fresh(stuck.model)
+            except Exception as error:
+                name = type(stuck.model).__name__
+                raise ModelBusy(
+                    f"A call still runs inside {name}, and it cannot be cloned."
+                ) from error
+            self._put(fresh)
+
+    def _put(self, model: M) -> None:
+        old, self.model = self.model, model
+        if self._lease is not None:
+            self._release()
+        elif old is not model:
+            self._retire(old)
 
     def _returned(self, lease: Lease[M]) -> None:
-        if any(lease.model is model for model in self.retired):
-            self._retire(lease.model)
         if lease is self._lease:
             self._release()
+        elif lease.model is not self.model:
+            self._retire(lease.model)
 
     def _release(self) -> None:
         self._lease = None
-        while self._waiters:
-            waiter = self._waiters.popleft()
-            if not waiter.done():
-                waiter.set_result(None)
-                return
+        freed, self._freed = self._freed, None
+        if freed is not None:
+            freed.set_result(None)
 
 
 async def _clone(model: Any) -> Any:

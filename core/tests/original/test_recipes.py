@@ -458,6 +458,16 @@ class BlockingOpen(ScriptedTTS):
         return type(self)()
 
 
+class BlockingChange(ScriptedTTS):
+    block = staticmethod(lambda: None)
+
+    def set_voice(self, voice_names: list[str]) -> None:
+        self.block()
+
+    def clone(self) -> Any:
+        return type(self)()
+
+
 BLOCKING: dict[str, type[Any]] = {
     "asr": BlockingASR,
     "llm_agent": BlockingAgent,
@@ -468,6 +478,7 @@ BLOCKING: dict[str, type[Any]] = {
     "asr reset": BlockingReset,
     "llm_agent clone": BlockingClone,
     "tts open": BlockingOpen,
+    "tts set_voice": BlockingChange,
 }
 
 
@@ -484,8 +495,11 @@ def test_a_blocking_model_does_not_stop_the_loop(dial: Any, service: Any, what: 
         async with dial(service(**changes)) as call:
             if what == "speech_speed_controller":
                 call.client.send(m.ChangeTtsSpeed(speed=1.2))
+            if what == "tts set_voice":
+                call.client.send(m.ChangeVoice(voice_name="high"))
             await call.client.say_with_marks(tone(0.1, rate=16_000))
             await call.client.wait_for(m.StartTts)
+            assert not call.client.received(m.Error)
         await beating
         assert blocked.entered
 

@@ -6,7 +6,7 @@ Those that another file tests already:
     5    original/test_recipes.py      the smallest recogniser hears short utterances, whole
     11   client_model/test_rules.py    rule_1: the heartbeat of a queued page is answered
     18   client_model/test_rules.py    rules_7_and_8: one id for the user and for the reply
-    73   original/test_recipes.py      neither a call, nor reset, clone or open stops the loop
+    73   original/test_recipes.py      no call stops the loop: reset, clone, open, set_voice
     102  original/test_surface.py      importing has no side effects
     103  original/test_config.py       errors name the empty slot and the broken import
 """

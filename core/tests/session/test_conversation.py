@@ -10,7 +10,9 @@ import pytest
 from xtalk.agent import ToolCall
 from xtalk.audio import leading_silence
 from xtalk.errors import ModelError
-from xtalk.testing.fakes import ScriptedAgent, ScriptedASR, ScriptedTTS, tone
+from xtalk.pipeline import DefaultPipeline
+from xtalk.speech.interfaces import SpeechSpeedController
+from xtalk.testing.fakes import LoudnessVAD, ScriptedAgent, ScriptedASR, ScriptedTTS, tone
 from xtalk.wire import messages as m
 
 LONG = ("The first sentence is here. ", "The second sentence follows it. ", "And a third one ends.")
@@ -234,6 +236,75 @@ def test_a_tool_changes_the_voice_and_only_success_is_acknowledged(talk: Any, ru
             await call.client.wait_for(m.Error, after=before)
             assert not call.client.received(m.VoiceChanged, after=before)
             assert len(call.client.received(m.ToolCalled)) == 2
+
+    run(main)
+
+
+@pytest.mark.parametrize("speed", ["fast", None, [], float("nan")])
+def test_a_speed_that_is_no_number_is_refused(talk: Any, run: Any, speed: Any) -> None:
+    class Quick(ScriptedTTS):
+        def set_speed(self, speed: float) -> None:
+            pytest.fail("that is no speed")
+
+    agent = ScriptedAgent([ToolCall("set_speed", {"speed": speed}), "Like this."])
+
+    async def main() -> None:
+        async with talk(agent=agent, tts=Quick()) as call:
+            await call.say()
+            error = await call.client.wait_for(m.Error)
+            assert error.message == "This voice cannot change its speed to that."
+            await call.client.wait_until_heard()
+
+    run(main)
+
+
+def test_a_speed_outlives_the_voice_that_was_asked_for_it(talk: Any, run: Any) -> None:
+    """Where a controller changed the pace before, a voice that can do it itself takes over."""
+
+    class Pace(SpeechSpeedController):
+        def process(self, audio: bytes, speed: float) -> bytes:
+            return audio
+
+    class Quick(ScriptedTTS):
+        speeds: list[float] = []  # noqa: RUF012 - of all copies
+
+        def set_speed(self, speed: float) -> None:
+            self.speeds.append(speed)
+
+    pipeline = DefaultPipeline(
+        asr=ScriptedASR(),
+        llm_agent=ScriptedAgent(),
+        tts=ScriptedTTS(),
+        vad=LoudnessVAD(),
+        speech_speed_controller=Pace(),
+    )
+
+    def service(blueprint: Any) -> None:
+        blueprint.alternatives = {"tts": {"quick": Quick()}}
+
+    async def main() -> None:
+        async with talk(pipeline=pipeline, service=service) as call:
+            call.client.send(m.ChangeTtsSpeed(speed=1.2))
+            call.client.send(m.ChangeTtsModel(model_type="quick"))
+            await anyio.sleep(0.1)
+            assert Quick.speeds == [1.2]
+            call.client.send(m.ChangeTtsSpeed(speed=9))
+            await anyio.sleep(0.1)
+            assert Quick.speeds == [1.2, 1.5]
+
+    run(main)
+
+
+@pytest.mark.parametrize("acknowledges", [True, False])
+def test_the_least_audio_that_may_be_ahead_is_enough(
+    talk: Any, run: Any, acknowledges: bool
+) -> None:
+    async def main() -> None:
+        config = {"ahead_sec": 0.2}
+        async with talk(config=config, acknowledges=acknowledges, latency_s=0.05) as call:
+            await call.say()
+            await call.client.wait_until_heard()
+            assert call.actions()[-1] == "tts_finished"
 
     run(main)
 

@@ -249,7 +249,7 @@ def test_another_agent_does_not_say_what_the_one_before_speculated(talk: Any, ru
             await anyio.sleep(0.3)
             manager = talk_over(call)
             assert manager._guard is not None
-            manager._guard.swap(ScriptedAgent(["I am the second."]))
+            await manager._guard.change(ScriptedAgent(["I am the second."]))
             await call.client.wait_until_heard()
             assert call.client.received(m.UpdateResp)[-1].text == "I am the second."
             assert manager.discarded == 1

@@ -134,7 +134,7 @@ def test_a_model_that_comes_back_in_time_is_used_again() -> None:
     async def fresh(model: object) -> object:
         pytest.fail("no clone was needed")
 
-    async def main() -> list[object]:
+    async def main() -> None:
         guard = Guard(object(), fresh=fresh, patience_s=1)
 
         async def hold() -> None:
@@ -144,11 +144,10 @@ def test_a_model_that_comes_back_in_time_is_used_again() -> None:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(hold)
             await anyio.sleep(0.1)
-            async with guard.lease():
-                pass
-        return guard.retired
+            async with guard.lease() as lease:
+                assert lease.model is guard.model
 
-    assert virtual_time.run(main()) == []
+    virtual_time.run(main())
 
 
 def test_a_model_that_cannot_be_cloned_is_busy() -> None:
@@ -203,3 +202,98 @@ def test_a_stuck_program_is_found_at_once() -> None:
 
     with pytest.raises(virtual_time.VirtualDeadlock):
         virtual_time.run(main())
+
+
+class Copied:
+    """Of `generation` 0; its copies of 1."""
+
+    def __init__(self, generation: int = 0) -> None:
+        self.generation = generation
+
+
+def test_who_is_patient_waits_for_the_model_and_has_none_replaced() -> None:
+    async def fresh(model: object) -> object:
+        pytest.fail("no copy was needed")
+
+    async def main() -> None:
+        guard = Guard(object(), fresh=fresh, patience_s=0.1)
+        began = anyio.current_time()
+        async with anyio.create_task_group() as tasks:
+
+            async def hold() -> None:
+                async with guard.lease():
+                    await anyio.sleep(5)
+
+            async def give_up() -> None:
+                with anyio.move_on_after(1):
+                    async with guard.lease(patient=True):
+                        pytest.fail("the model was not free")
+
+            tasks.start_soon(hold)
+            await anyio.lowlevel.checkpoint()
+            tasks.start_soon(give_up)
+            async with guard.lease(patient=True):
+                assert anyio.current_time() == pytest.approx(began + 5)
+
+    virtual_time.run(main())
+
+
+def test_who_is_inside_a_model_that_was_changed_stays_there_alone() -> None:
+    retired: list[Copied] = []
+
+    async def fresh(model: Copied) -> Copied:
+        await anyio.sleep(1)
+        return Copied(model.generation + 1)
+
+    async def main() -> None:
+        guard = Guard(Copied(), fresh=fresh, patience_s=10, retire=retired.append)
+        old, other, began = guard.model, Copied(7), anyio.current_time()
+        async with guard.lease() as lease:
+            await guard.change(other)
+            assert lease.model is old and not retired
+            async with guard.lease() as next_lease:
+                assert next_lease.model is guard.model and guard.model.generation == 8
+            assert anyio.current_time() == pytest.approx(began + 1) and not retired
+        assert retired == [old]
+        await guard.change(old)
+        assert [model.generation for model in retired] == [0, 8] and guard.model.generation == 1
+
+    virtual_time.run(main())
+
+
+def test_a_change_that_fails_changes_nothing() -> None:
+    async def fresh(model: object) -> object:
+        raise OSError("no such service")
+
+    async def main() -> None:
+        guard = Guard(object(), fresh=fresh)
+        model = guard.model
+        with pytest.raises(OSError, match="no such service"):
+            await guard.change(object())
+        async with guard.lease() as lease:
+            assert lease.model is model
+
+    virtual_time.run(main())
+
+
+def test_two_who_wait_for_a_stuck_model_get_one_copy() -> None:
+    made: list[Copied] = []
+
+    async def fresh(model: Copied) -> Copied:
+        await anyio.sleep(1)
+        made.append(Copied(1))
+        return made[-1]
+
+    async def main() -> None:
+        guard = Guard(Copied(), fresh=fresh, patience_s=0.5)
+        async with guard.lease(), anyio.create_task_group() as tasks:
+
+            async def call() -> None:
+                async with guard.lease() as lease:
+                    assert lease.model is made[0]
+
+            tasks.start_soon(call)
+            tasks.start_soon(call)
+        assert len(made) == 1
+
+    virtual_time.run(main())

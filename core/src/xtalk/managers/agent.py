@@ -70,7 +70,7 @@ class LLMAgentManager(Manager):
         self._progress = 0.0
         self._records: deque[TurnRecord] = deque(maxlen=HISTORY)
         agent = pipeline.get_agent()
-        self._guard = None if agent is None else session.guard(agent, clone=self._clone)
+        self._guard = None if agent is None else session.guard(agent, self._tell_all)
         self._respond: Respond = session.wrapped("respond", self._ask)
         self._turn: Turn | None = None
         self._unrecorded: dict[int, Turn] = {}
@@ -414,14 +414,13 @@ class LLMAgentManager(Manager):
         self._session.spawn(self._switch_to, event.model_name)
 
     async def _switch_to(self, name: str) -> None:
-        """The new agent knows the conversation, and has the tools of the old one."""
         guard = self._guard
         try:
             known = guard is not None and await self._session.switch(guard, "llm_agent", name)
         except Exception:
             log.exception("the agent %r could not be opened", name)
             known = False
-        if not known or guard is None:
+        if not known:
             self._post(
                 events.ErrorOccurred(
                     error_type="model_not_changed",
@@ -429,21 +428,16 @@ class LLMAgentManager(Manager):
                     component="llm_agent",
                 )
             )
-            return
-        for record in self._records:
-            guard.model.commit(record)
 
     def _remembered(self, turn: Turn, heard: str) -> str:
         if self._policy == "full" or len(heard) >= len(turn.reply):
             return turn.reply
         return f"{heard.rstrip()} {CUT}".lstrip() if self._policy == "marked" else heard
 
-    def _clone(self, agent: Agent) -> Agent:
-        """A fresh agent that knows the conversation so far."""
-        fresh = agent.clone()
+    def _tell_all(self, agent: Agent) -> None:
+        """An agent that takes another's place knows the conversation so far."""
         for record in self._records:
-            fresh.commit(record)
-        return fresh
+            agent.commit(record)
 
     async def shutdown(self) -> None:
         self._patience.cancel()

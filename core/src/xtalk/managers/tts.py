@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
+import math
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing
 from dataclasses import replace
@@ -19,6 +19,7 @@ from xtalk.audio import RATE_OUT, AudioFrame, Resampler, leading_silence, resamp
 from xtalk.bus import EventBus, Manager
 from xtalk.calls import change_speed, synthesize
 from xtalk.errors import ModelError
+from xtalk.managers.voice import Voice, Wish
 from xtalk.pipeline import Pipeline
 from xtalk.playback import USER, Playback, PlaybackConfig
 from xtalk.speech.interfaces import TTS, Sentence, SpeechChunk
@@ -62,21 +63,23 @@ class TTSManager(Manager):
         controller = pipeline.get_speed_controller()
         self._pacer = None if controller is None else session.guard(controller)
         self._paced = 0  # the turn whose audio the controller may hold back
-        self._guard = None if tts is None else session.guard(tts, clone=self._clone)
         self._stage = session.wrapped("speak", self._speak)
         self._playback = Playback(PlaybackConfig(ahead_s=config["ahead_sec"]))
         self._alarm = Alarm(self._poll)
         self._patience_s = config["tts_timeout_sec"]
+        self._voice = None if tts is None else self._own(tts)
         self._room: asyncio.Future[None] | None = None
         self._resampler = Resampler(RATE_OUT, RATE_OUT)
         self._last: Sentence | None = None
         self._first_sentence = False
         self._silence_s = 0.0
         self._aside: anyio.CancelScope | None = None
-        self._voice: list[str] | None = None
-        self._emotion: str | list[float] | None = None
         self._speed = 1.0
         self._describe(tts)
+
+    def _own(self, tts: TTS) -> Voice:
+        guard = self._session.guard(tts, self._describe)
+        return Voice(guard, spawn=self._session.spawn, patience_s=self._patience_s)
 
     # --- a reply --------------------------------------------------------------------------------
 
@@ -180,7 +183,7 @@ class TTSManager(Manager):
             log.debug("no backchannel: a reply lives, or the client would not play it")
         elif event.audio is not None:
             self._sound_aside(event.audio)
-        elif event.text and self._guard is not None and self._aside is None:
+        elif event.text and self._voice is not None and self._aside is None:
             self._aside = anyio.CancelScope(deadline=self._now() + BACKCHANNEL_S)
             self._session.spawn(self._say_aside, event.text, self._aside)
 
@@ -189,12 +192,12 @@ class TTSManager(Manager):
         self._playback.silenced(self._now())
 
     async def _say_aside(self, text: str, scope: anyio.CancelScope) -> None:
-        assert self._guard is not None
+        assert self._voice is not None
         made = []
         try:
             with scope:
                 async with (
-                    self._guard.lease() as lease,
+                    self._voice.lease() as lease,
                     aclosing(synthesize(lease, text)) as chunks,
                 ):
                     async for chunk in chunks:
@@ -317,12 +320,12 @@ class TTSManager(Manager):
             if isinstance(sentence, SpeechChunk):
                 yield sentence
                 continue
-            if self._guard is None:
+            if self._voice is None:
                 raise ModelError("This server has no voice.")
             if not sentence.spoken:
                 continue
             async with (
-                self._guard.lease() as lease,
+                self._voice.lease() as lease,
                 aclosing(timed(synthesize(lease, sentence.spoken), self._patience_s)) as chunks,
             ):
                 async for chunk in chunks:
@@ -354,53 +357,53 @@ class TTSManager(Manager):
         elif event.name == "set_emotion":
             self.event_bus.post(events.TTSEmotionChange(emotion_name=str(args.get("name", ""))))
         elif event.name == "set_speed":
-            self.event_bus.post(events.TTSSpeedChange(speed=float(args.get("speed", 1.0))))
+            self.event_bus.post(events.TTSSpeedChange(speed=_number(args.get("speed", 1.0))))
 
     @on(events.TTSVoiceChange, 100)
     def _change_voice(self, event: events.TTSVoiceChange) -> None:
-        voice = [event.voice_name]
-        if self._apply("voice", lambda tts: tts.set_voice(voice)):
-            self._voice = voice
-            self.event_bus.post(events.TTSVoiceChanged(voice_name=event.voice_name))
+        name = event.voice_name
+        self._ask(
+            "voice",
+            lambda tts: tts.set_voice([name]),
+            lambda: self.event_bus.post(events.TTSVoiceChanged(voice_name=name)),
+        )
 
     @on(events.TTSEmotionChange, 100)
     def _change_emotion(self, event: events.TTSEmotionChange) -> None:
-        emotion = event.emotion_vector or event.emotion_name
-        if self._apply("emotion", lambda tts: tts.set_emotion(emotion)):
-            self._emotion = emotion
-            self.event_bus.post(
-                events.TTSEmotionChanged(
-                    emotion_name=event.emotion_name, emotion_vector=event.emotion_vector
-                )
-            )
+        name, vector = event.emotion_name, event.emotion_vector
+
+        def changed() -> None:
+            self.event_bus.post(events.TTSEmotionChanged(emotion_name=name, emotion_vector=vector))
+
+        self._ask("emotion", lambda tts: tts.set_emotion(vector or name), changed)
 
     @on(events.TTSSpeedChange, 100)
     def _change_speed(self, event: events.TTSSpeedChange) -> None:
-        speed = min(max(event.speed, SPEEDS[0]), SPEEDS[1])
-        if self._voice_has_speed():
-            if not self._apply("speed", lambda tts: tts.set_speed(speed)):
-                return
-        elif self._pacer is None:
+        if math.isnan(event.speed):
             self._refuse("speed")
             return
+        speed = min(max(event.speed, SPEEDS[0]), SPEEDS[1])
+        wish = Wish(what="speed", make=lambda tts: tts.set_speed(speed))
+        if self._pacer is None or self._voice_has_speed():
+            self._ask("speed", wish.make, lambda: self._speed_changed(speed))
+            return
+        if self._voice is not None:
+            self._voice.remember(wish)
+        self._speed_changed(speed)
+
+    def _speed_changed(self, speed: float) -> None:
         self._speed = speed
         self.event_bus.post(events.TTSSpeedChanged(speed=speed))
 
     def _voice_has_speed(self) -> bool:
-        return self._guard is not None and hasattr(self._guard.model, "set_speed")
+        return self._voice is not None and hasattr(self._voice.guard.model, "set_speed")
 
-    def _apply(self, what: str, change: Any) -> bool:
-        if self._guard is None:
-            self._refuse(what)
-            return False
-        try:
-            change(self._guard.model)
-        except Exception as error:
-            # Unknown names are ordinary: the client or the agent made them up.
-            log.info("the voice refused its %s: %s", what, type(error).__name__)
-            self._refuse(what)
-            return False
-        return True
+    def _ask(self, what: str, make: Callable[[Any], object], granted: Callable[[], object]) -> None:
+        refused = partial(self._refuse, what)
+        if self._voice is None:
+            refused()
+        else:
+            self._voice.ask(Wish(what=what, make=make, granted=granted, refused=refused))
 
     def _refuse(self, what: str) -> None:
         self.event_bus.post(
@@ -410,25 +413,6 @@ class TTSManager(Manager):
                 component="tts",
             )
         )
-
-    def _clone(self, tts: TTS) -> TTS:
-        """A fresh clone that speaks as the old one did."""
-        fresh = tts.clone()
-        self._adapt(fresh)
-        return fresh
-
-    def _adapt(self, tts: TTS) -> None:
-        """Let a voice speak as was asked for, as far as it can."""
-        wishes: list[Callable[[], Any]] = []
-        if self._voice is not None:
-            wishes.append(partial(tts.set_voice, self._voice))
-        if self._emotion is not None:
-            wishes.append(partial(tts.set_emotion, self._emotion))
-        if self._speed != 1.0 and hasattr(tts, "set_speed"):
-            wishes.append(partial(tts.set_speed, self._speed))
-        for wish in wishes:
-            with contextlib.suppress(ValueError):
-                wish()
 
     def _describe(self, tts: TTS | None) -> None:
         """What agents may know of the voice."""
@@ -446,16 +430,25 @@ class TTSManager(Manager):
         self._session.spawn(self._switch_to, event.model_type)
 
     async def _switch_to(self, name: str) -> None:
+        voice = self._voice
         try:
-            known = self._guard is not None and await self._session.switch(self._guard, "tts", name)
+            known = voice is not None and await self._session.switch(voice.guard, "tts", name)
         except Exception:
             log.exception("the voice %r could not be opened", name)
             known = False
-        if not known or self._guard is None:
+        if voice is None or not known:
             self._refuse("model")
             return
-        self._adapt(self._guard.model)
-        self._describe(self._guard.model)
+        async with voice.lease(patient=True):
+            pass  # it is told what was asked of the old one now, not when it has to speak
 
     async def shutdown(self) -> None:
         self._alarm.cancel()
+
+
+def _number(value: Any) -> float:
+    """What an agent gave for a number; not a number where it is none."""
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return math.nan

@@ -217,7 +217,10 @@ class TTS(ABC):
         return iterate_in_thread(lambda: self.synthesize_stream(text, **kwargs))
 
     def set_voice(self, voice_names: list[str]) -> None:
-        """Speak with the first of these voices that exists; ValueError when none does."""
+        """Speak with the first of these voices that exists; ValueError when none does.
+
+        May block; like every change it is called between two sentences.
+        """
         raise ValueError(f"{type(self).__name__} has only one voice")
 
     def set_emotion(self, emotion: str | list[float]) -> None:

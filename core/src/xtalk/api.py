@@ -74,6 +74,7 @@ class Xtalk:
         from xtalk.service import DefaultService
 
         config = cls._read(path_or_dict, plugins, arguments)
+        config.make_folders()
         settings = config.plugin_settings()
         service = DefaultService(
             pipeline=_build_pipeline(config, _pipeline_class(config), {}),
@@ -199,7 +200,7 @@ def build_model(config: Config, slot: str, alternative: str | None = None) -> An
         raise
     except ImportError as error:
         raise MissingModel(f"{slot}: {found.cls.__name__}: {error}{_advice(found)}") from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         text = f"{slot}: {found.cls.__name__} cannot be built: {type(error).__name__}: {error}"
         raise ConfigError(text) from error
     interface = config.registry.slots[slot].interface

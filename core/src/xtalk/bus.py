@@ -253,7 +253,7 @@ class EventBus:
                 continue
             try:
                 answer = subscription.handler(event)
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 self._failed(subscription, event, error)
             else:
                 subscription.calls += 1
@@ -336,7 +336,7 @@ class EventBus:
             if self._closed:
                 raise
             self._failed(subscription, event, error)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             self._failed(subscription, event, error)
         finally:
             self._settle(letter)

@@ -35,10 +35,11 @@ from xtalk.speech.interfaces import (
     Transcript,
     TurnDetector,
 )
-from xtalk.threads import Lease, run_in_thread
+from xtalk.threads import Lease, exits_as_errors, run_in_thread
 
 __all__ = [
     "adjust",
+    "as_text",
     "change_speed",
     "close_model",
     "judge_turn",
@@ -63,8 +64,14 @@ def overrides(model: object, base: type, name: str) -> bool:
 
 async def _call(lease: Lease[Any], function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
     if getattr(lease.model, "inline", False):
-        return function(*args, **kwargs)
+        with exits_as_errors():
+            return function(*args, **kwargs)
     return await lease.run(function, *args, **kwargs)
+
+
+async def _awaited(answer: Awaitable[T]) -> T:
+    with exits_as_errors():
+        return await answer
 
 
 async def _life(model: object, name: str) -> None:
@@ -72,7 +79,7 @@ async def _life(model: object, name: str) -> None:
     if method is None:
         return
     if inspect.iscoroutinefunction(method):
-        await method()
+        await _awaited(method())
     else:
         await run_in_thread(method)
 
@@ -98,6 +105,8 @@ async def recognize(
     if overrides(asr, ASR, "transcribe"):
         async with aclosing(_iterator(asr.transcribe(frames))) as transcripts:
             async for transcript in transcripts:
+                if not isinstance(transcript, Transcript):
+                    raise ModelError(_unexpected(asr, transcript, "a Transcript"))
                 yield transcript
         return
     await _call(lease, asr.reset)
@@ -112,12 +121,25 @@ async def recognize(
         waiting += frame.pcm
         if len(waiting) < minimum:
             continue
-        heard = await decode(bytes(waiting), False)
+        heard = as_text(asr, await decode(bytes(waiting), False))
         waiting.clear()
         if heard and heard != text:
             text = heard
             yield Transcript(text=text)
-    yield Transcript(text=await decode(bytes(waiting), True), final=True)
+    yield Transcript(text=as_text(asr, await decode(bytes(waiting), True)), final=True)
+
+
+def as_text(asr: ASR, answer: Any) -> str:
+    """What a recogniser gave. None is nothing heard; ModelError for what is no text."""
+    if answer is None:
+        return ""
+    if not isinstance(answer, str):
+        raise ModelError(_unexpected(asr, answer, "text"))
+    return answer
+
+
+def _unexpected(model: object, answer: object, expected: str) -> str:
+    return f"{type(model).__name__} gave {type(answer).__name__}, not {expected}."
 
 
 def _batch_bytes(asr: ASR) -> int:
@@ -131,7 +153,7 @@ def _batch_bytes(asr: ASR) -> int:
 def _stream_decoder(lease: Lease[ASR]) -> Callable[[bytes, bool], Any]:
     asr = lease.model
     if overrides(asr, ASR, "async_recognize_stream"):
-        return lambda audio, final: asr.async_recognize_stream(audio, is_final=final)
+        return lambda audio, final: _awaited(asr.async_recognize_stream(audio, is_final=final))
     return lambda audio, final: _call(lease, asr.recognize_stream, audio, is_final=final)
 
 
@@ -155,7 +177,7 @@ def _one_shot_decoder(lease: Lease[ASR]) -> Callable[[bytes, bool], Any]:
         if not segment:
             return ""
         if overrides(asr, ASR, "async_recognize"):
-            text = await asr.async_recognize(bytes(segment))
+            text = await _awaited(asr.async_recognize(bytes(segment)))
         else:
             text = await _call(lease, asr.recognize, bytes(segment))
         return text
@@ -201,7 +223,7 @@ async def change_speed(
     ready = b""
     if pcm:
         if overrides(controller, SpeechSpeedController, "async_process"):
-            ready = await controller.async_process(pcm, speed)
+            ready = await _awaited(controller.async_process(pcm, speed))
         else:
             ready = await _call(lease, controller.process, pcm, speed)
     return ready + await _call(lease, controller.flush) if last else ready
@@ -217,7 +239,7 @@ async def judge_turn(
     detector = lease.model
     if overrides(detector, TurnDetector, "async_judge"):
         judging = detector.async_judge(text, silence_ms=silence_ms, agent_speaking=agent_speaking)
-        return await judging
+        return await _awaited(judging)
     return await _call(
         lease, detector.judge, text, silence_ms=silence_ms, agent_speaking=agent_speaking
     )
@@ -278,21 +300,23 @@ def _most_specific(
 
 
 async def _once(answer: Awaitable[Any]) -> AsyncGenerator[Any, None]:
-    yield await answer
+    yield await _awaited(answer)
 
 
 async def _in_place(stream: Callable[[], Iterable[Any]]) -> AsyncGenerator[Any, None]:
-    for item in stream():
-        yield item
+    with exits_as_errors():
+        for item in stream():
+            yield item
 
 
 async def _iterator(source: Any) -> AsyncGenerator[Any, None]:
     """An async iterator, or a coroutine that returns one, closed when this is."""
-    if inspect.isawaitable(source):
-        source = await source
     try:
-        async for item in source:
-            yield item
+        with exits_as_errors():
+            if inspect.isawaitable(source):
+                source = await source
+            async for item in source:
+                yield item
     finally:
         close = getattr(source, "aclose", None)
         if close is not None:

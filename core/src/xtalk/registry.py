@@ -200,7 +200,7 @@ def _look(spec: Spec, name: str, failures: list[str]) -> Found | None:
     try:
         place = import_spec(spec)
         found = place if getattr(place, "__name__", None) == name else getattr(place, name, None)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         # A user's own module may raise anything; it is said, and the search goes on.
         failures.append(f"importing {spec} raised {type(error).__name__}: {error}")
         return None
@@ -222,7 +222,7 @@ def _load(plugin: Plugin, model: Model) -> Found:
         raise MissingModel(
             f"{model.name} of {owner} cannot be imported: {error}{advice}"
         ) from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise MissingModel(
             f"{model.name} of {owner} cannot be imported: {type(error).__name__}: {error}"
         ) from error

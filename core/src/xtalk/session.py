@@ -32,7 +32,7 @@ from xtalk.managers.tts import TTSManager
 from xtalk.managers.turn_taking import TurnTakingManager
 from xtalk.managers.vad import VADManager
 from xtalk.pipeline import Pipeline
-from xtalk.threads import Guard, run_in_thread
+from xtalk.threads import Guard, exits_as_errors, run_in_thread
 from xtalk.transport import Transport
 from xtalk.turn import Turn
 from xtalk.wire import messages
@@ -158,6 +158,7 @@ class Session:
         self._transport = transport
         self._manager_classes = list(manager_classes)
         self._plugins = plugins
+        self._turns: TurnTakingManager | None = None
         self._dialogue: Dialogue | SimultaneousManager | None = None
         self._tasks: TaskGroup | None = None
         self._talking = anyio.CancelScope()
@@ -192,7 +193,7 @@ class Session:
                 self._tasks = tasks
                 tasks.start_soon(self._write)
                 try:
-                    with self._talking:
+                    with exits_as_errors(), self._talking:
                         await self._open()
                         self.ready.set()
                         for item in first:
@@ -272,8 +273,8 @@ class Session:
         self._enhancer = self.find(EnhancerManager)
         self._vad = self.find(VADManager)
         self._asr = self.find(ASRManager)
-        turn_taking = self.find(TurnTakingManager)
-        self._dialogue = turn_taking.dialogue if turn_taking else self.find(SimultaneousManager)
+        self._turns = turns = self.find(TurnTakingManager)
+        self._dialogue = turns.dialogue if turns else self.find(SimultaneousManager)
         if self.config["idle_timeout_sec"]:
             self.spawn(self._watch_idle, float(self.config["idle_timeout_sec"]))
         if self.config["session_limit_sec"]:
@@ -410,9 +411,11 @@ class Session:
             self.hear_clean(frame)
 
     def hear_clean(self, frame: AudioFrame) -> None:
-        """Audio behind the enhancer: first the detector, then the taps, then the recogniser."""
+        """Audio behind the enhancer: first the detectors, then the taps, then the recogniser."""
         if self._vad is not None:
             self._vad.push(frame)
+        if self._turns is not None:
+            self._turns.hear(frame)
         if self.bus.has(events.EnhancedAudioFrameReceived):
             self.bus.post(events.EnhancedAudioFrameReceived(audio_data=frame.pcm))
         if self._asr is not None:
@@ -489,7 +492,8 @@ class Session:
 
     async def _run(self, function: Callable[..., Awaitable[Any]], args: tuple[Any, ...]) -> None:
         try:
-            await function(*args)
+            with exits_as_errors():
+                await function(*args)
         except Exception:
             name = getattr(function, "__qualname__", repr(function))
             log.exception("session %s: %s failed", self.id, name)

@@ -10,13 +10,20 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from contextlib import aclosing, asynccontextmanager, contextmanager
 from typing import Any, Generic, TypeVar
 
 from xtalk.errors import ModelBusy
 
-__all__ = ["Guard", "Lease", "in_flight", "iterate_in_thread", "run_in_thread"]
+__all__ = [
+    "Guard",
+    "Lease",
+    "exits_as_errors",
+    "in_flight",
+    "iterate_in_thread",
+    "run_in_thread",
+]
 
 T = TypeVar("T")
 M = TypeVar("M")
@@ -82,6 +89,27 @@ def _tell(loop: asyncio.AbstractEventLoop, callback: Callable[[], None]) -> None
             raise
 
 
+def _carried(error: BaseException) -> Exception:
+    """The error as a task can raise it: no StopIteration, and nothing that would end the loop."""
+    if isinstance(error, Exception) and not isinstance(error, StopIteration):
+        return error
+    failure = RuntimeError(f"a blocking call raised {type(error).__name__}: {error}")
+    failure.__cause__ = error
+    return failure
+
+
+@contextmanager
+def exits_as_errors() -> Iterator[None]:
+    """A model or a plugin that calls `sys.exit` has failed; the process goes on.
+
+    For what runs on the loop: asyncio would end it.
+    """
+    try:
+        yield
+    except SystemExit as error:
+        raise RuntimeError(f"sys.exit was called: {error}") from error
+
+
 async def run_in_thread(
     function: Callable[..., T],
     /,
@@ -97,15 +125,13 @@ async def run_in_thread(
     loop = asyncio.get_running_loop()
     future: asyncio.Future[T] = loop.create_future()
 
-    def finish(result: Any, error: BaseException | None) -> None:
+    def finish(result: Any, error: Exception | None) -> None:
         if on_return is not None:
             on_return()
         if future.done():
             return
         if error is None:
             future.set_result(result)
-        elif isinstance(error, StopIteration):  # a future cannot hold one
-            future.set_exception(RuntimeError("a blocking call raised StopIteration"))
         else:
             future.set_exception(error)
 
@@ -115,7 +141,7 @@ async def run_in_thread(
             try:
                 result = function(*args, **kwargs)
             except BaseException as raised:  # carried to the caller, whatever it is
-                error = raised
+                error = _carried(raised)
         _tell(loop, lambda: finish(result, error))
 
     _fly(loop, +1)
@@ -139,20 +165,20 @@ async def iterate_in_thread(
     room = threading.Semaphore(BUFFERED_ITEMS)
     stopped = threading.Event()
     arrived = asyncio.Event()
-    state: dict[str, BaseException | None] = {}
+    state: dict[str, Exception | None] = {}
 
     def deliver(item: T) -> None:
         items.append(item)
         arrived.set()
 
-    def finish(error: BaseException | None) -> None:
+    def finish(error: Exception | None) -> None:
         if on_return is not None:
             on_return()
         state["error"] = error
         arrived.set()
 
     def job() -> None:
-        error: BaseException | None = None
+        error: Exception | None = None
         iterator: Any = None
         try:
             iterator = iter(make())
@@ -162,14 +188,14 @@ async def iterate_in_thread(
                     break
                 _tell(loop, lambda item=item: deliver(item))  # type: ignore[misc]
         except BaseException as raised:
-            error = raised
+            error = _carried(raised)
         finally:
             close = getattr(iterator, "close", None)
             if close is not None:
                 try:
                     close()
                 except BaseException as raised:
-                    error = error or raised
+                    error = error or _carried(raised)
         _tell(loop, lambda: finish(error))
 
     _pool.submit(job)

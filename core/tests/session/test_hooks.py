@@ -307,7 +307,7 @@ def test_a_context_whose_own_task_fails_ends_what_it_surrounds() -> None:
 
     async def main() -> None:
         (around,) = plugins.contexts("xtalk_lifespan", xtalk=None)
-        with pytest.raises(Exception, match="unhandled errors|no disk"):
+        with pytest.raises(Exception, match=r"unhandled errors|no disk"):
             async with around:
                 await anyio.sleep_forever()
 

@@ -103,7 +103,7 @@ async def _transcribe(arguments: argparse.Namespace) -> int:
 async def _heard(lease: Lease[ASR], recording: AudioFrame) -> str:
     """The text of a whole recording, by the most specific method."""
     from xtalk.audio import RATE_IN, resample
-    from xtalk.calls import overrides, recognize
+    from xtalk.calls import as_text, overrides, recognize
     from xtalk.speech.interfaces import ASR
 
     asr = lease.model
@@ -112,8 +112,8 @@ async def _heard(lease: Lease[ASR], recording: AudioFrame) -> str:
     if not any(overrides(asr, ASR, name) for name in streams):
         # One call, since nobody waits for what was heard half-way.
         if overrides(asr, ASR, "async_recognize"):
-            return await asr.async_recognize(audio.pcm)
-        return await lease.run(asr.recognize, audio.pcm)
+            return as_text(asr, await asr.async_recognize(audio.pcm))
+        return as_text(asr, await lease.run(asr.recognize, audio.pcm))
     text = ""
     async with aclosing(recognize(lease, _frames(audio))) as transcripts:
         async for transcript in transcripts:

@@ -38,6 +38,7 @@ class Answer:
     cut: bool = False  # the connection breaks after the text
     raw: bytes | None = None  # this instead of a stream of events
     indexed: bool = True  # False: every call at index 0, whole, as some servers send it
+    ending: str | None = "stop"  # None: no word that it is over, as when a proxy cuts it
     id: str = "call_{unique}"  # "call_{index}": used again; "": none
     escaped: bool = False  # all but ASCII as \\u escapes, which can be half a character
 
@@ -220,7 +221,8 @@ class FakeOpenAI:
         if answer.cut:
             writer.transport.abort()
             return False
-        writer.write(b"e\r\ndata: [DONE]\n\n\r\n0\r\n\r\n")
+        done = b"" if answer.ending is None else b"e\r\ndata: [DONE]\n\n\r\n"
+        writer.write(done + b"0\r\n\r\n")
         await writer.drain()
         return True
 
@@ -228,13 +230,13 @@ class FakeOpenAI:
         yield chunk({"role": "assistant", "content": ""})
         for text in answer.text:
             yield chunk({"content": text})
-        if answer.cut:
+        if answer.cut or answer.ending is None:
             return
         for index, (name, args) in enumerate(answer.calls):
             self._ids += 1
             made = answer.id.format(unique=self._ids, index=index)
             yield from self._call(index, made, name, args, answer.indexed)
-        yield chunk({}, "tool_calls" if answer.calls else "stop")
+        yield chunk({}, "tool_calls" if answer.calls else answer.ending)
         if (request.get("stream_options") or {}).get("include_usage"):
             yield {**chunk({}), "choices": [], "usage": USAGE}
 

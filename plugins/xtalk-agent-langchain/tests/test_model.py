@@ -15,6 +15,7 @@ import pytest
 from asking import calls, opened, parts_of, results, run, turn, words
 from fake_openai import KEY, Answer, FakeOpenAI, call, say
 from xtalk_agent_langchain.agent import Context, DefaultAgent, Limits
+from xtalk_agent_langchain.embeddings import OpenAIEmbeddings
 
 from xtalk.agent import AgentInput, Text, Tool, Usage
 from xtalk.errors import ConfigError, ModelError, ModelTimeout
@@ -53,6 +54,9 @@ def test_text_comes_as_it_is_written(server: FakeOpenAI, model: dict[str, Any]) 
         (Answer(cut=True), None),
         (Answer(raw=b"<html>Bad gateway</html>"), None),
         (Answer(raw=b"data: {not json\n\n"), None),
+        (Answer(raw=b"data: [DONE]\n\n"), None),
+        (Answer(status=404, code="model_not_found"), "no such model or address"),
+        (say(ending="content_filter"), "held the answer back"),
         (Answer(status=400), "refused the request"),
         (Answer(status=401), "refused the key"),
         (Answer(status=429, code="insufficient_quota"), "no credit"),
@@ -83,8 +87,10 @@ def test_before_the_first_token_it_is_asked_again_where_that_may_help(
     [
         (say("Once upon a ", cut=True), ModelError),
         (say("Once upon a ", "time", gap_s=0.6), ModelTimeout),
+        (say("Once upon a ", ending=None), ModelError),
+        (say("Once upon a ", ending="content_filter"), ModelError),
     ],
-    ids=["cut", "stalled"],
+    ids=["cut", "stalled", "cut cleanly", "filtered"],
 )
 def test_behind_the_first_token_it_is_not(
     server: FakeOpenAI, model: dict[str, Any], answer: Answer, error: type[Exception]
@@ -96,7 +102,7 @@ def test_behind_the_first_token_it_is_not(
             said = ""
             with pytest.raises(error):
                 async for part in agent.async_generate_stream("hello"):
-                    said += part.text
+                    said += part.text if isinstance(part, Text) else ""
             assert said == "Once upon a "
             assert len(server.requests) == 1
 
@@ -230,6 +236,45 @@ def test_without_a_key_it_says_what_to_set(monkeypatch: pytest.MonkeyPatch) -> N
         DefaultAgent({"api_key": "x"})
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     DefaultAgent({"model": "fake"})
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ({"temprature": 0.5}, "no setting 'temprature'; did you mean temperature?"),
+        ({"zzz": 1}, "no setting 'zzz'; what only your server knows is extra_body"),
+        ({"temperature": "hot", "default_headers": {"x": KEY}}, "temperature: Input should be"),
+    ],
+    ids=["near", "far", "type"],
+)
+def test_a_wrong_setting_of_the_model_is_refused_at_once(
+    model: dict[str, Any], wrong: dict[str, Any], told: str
+) -> None:
+    with pytest.raises(ConfigError) as refused:
+        DefaultAgent({**model, **wrong})
+    assert told in str(refused.value)
+    assert KEY not in str(refused.value) and "hot" not in str(refused.value)
+
+
+def test_settings_go_by_both_of_their_names(server: FakeOpenAI, model: dict[str, Any]) -> None:
+    both = {"temperature": 0.5, "max_tokens": 9, "request_timeout": 5, "extra_body": {"top_k": 3}}
+    assert DefaultAgent({**model, **both}).generate("hello") == "You said: hello."
+    assert server.requests[0]["temperature"] == 0.5 and server.requests[0]["top_k"] == 3
+
+
+def test_a_key_may_end_with_a_newline(server: FakeOpenAI, model: dict[str, Any]) -> None:
+    assert DefaultAgent({**model, "api_key": f"{KEY}\n"}).generate("hello") == "You said: hello."
+    assert server.keys == [f"Bearer {KEY}"]
+
+
+def test_an_address_may_go_by_the_older_name(
+    server: FakeOpenAI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_BASE", server.url)
+    assert DefaultAgent({"model": "fake"}).generate("hello") == "You said: hello."
+    embeddings = OpenAIEmbeddings("fake")
+    assert len(embeddings.embed_query("hello")) == 64
+    embeddings.close()
 
 
 def test_the_key_is_sent_and_shown_nowhere(

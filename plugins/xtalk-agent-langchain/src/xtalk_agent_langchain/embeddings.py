@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from pydantic import Field, SecretStr
 
 from xtalk.errors import ConfigError
-from xtalk_agent_langchain.llm import NO_KEY, failure
+from xtalk_agent_langchain.llm import NO_KEY, address, failure, secret
 
 __all__ = ["OpenAIEmbeddings"]
 
@@ -29,7 +29,7 @@ class OpenAIEmbeddings:
         from langchain_openai import OpenAIEmbeddings as Embeddings
         from openai import DefaultHttpxClient
 
-        base_url = base_url or os.environ.get("OPENAI_BASE_URL")
+        base_url = address(base_url)
         key = api_key or os.environ.get("OPENAI_API_KEY") or (NO_KEY if base_url else None)
         if key is None:
             raise ConfigError(
@@ -39,7 +39,7 @@ class OpenAIEmbeddings:
         self._http = DefaultHttpxClient(timeout=timeout_s)
         self._model: Any = Embeddings(
             model=model,
-            api_key=key if isinstance(key, SecretStr) else SecretStr(key),
+            api_key=secret(key),
             base_url=base_url,
             dimensions=dimensions,
             timeout=timeout_s,

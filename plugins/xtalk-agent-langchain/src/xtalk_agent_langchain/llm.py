@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import difflib
 import logging
 import os
 from collections.abc import AsyncGenerator, Sequence
@@ -18,13 +19,13 @@ from contextlib import aclosing
 from typing import Any
 
 import anyio
-from pydantic import SecretStr
+from pydantic import SecretStr, ValidationError
 
 from xtalk.characters import whole
 from xtalk.errors import ConfigError, ModelError, ModelTimeout
 from xtalk.model_types import BaseChatModel
 
-__all__ = ["NO_KEY", "Llm", "failure", "text_of"]
+__all__ = ["NO_KEY", "Llm", "address", "failure", "secret", "sentence", "text_of"]
 
 log = logging.getLogger("xtalk.agent.langchain")
 
@@ -64,7 +65,10 @@ class Llm:
             self._model = _by_name(model, owner)
         elif isinstance(model, dict):
             self._arguments = _arguments(model, owner, timeout_s)
-            self._connect()  # so that wrong arguments are told now
+            try:
+                self._connect()  # so that wrong arguments are told now
+            except ValidationError as error:
+                raise ConfigError(f"{owner}: model: {sentence(error)}") from None
         else:
             self._model = model
 
@@ -146,12 +150,8 @@ class Llm:
         while True:
             begun = False
             try:
-                async with aclosing(self._asked(messages, tools, choice)) as chunks:
-                    while True:
-                        with anyio.fail_after(self._timeout_s):
-                            chunk = await anext(chunks, None)
-                        if chunk is None:
-                            break
+                async with aclosing(self._once(messages, tools, choice)) as chunks:
+                    async for chunk in chunks:
                         begun = begun or _says(chunk)
                         yield chunk
                 if begun:
@@ -170,6 +170,24 @@ class Llm:
                 raise told from None  # the cause may hold the key
             await anyio.sleep(max(pause_s, PAUSE_S * 2**attempt))
             attempt += 1
+
+    async def _once(
+        self, messages: Sequence[Any], tools: Sequence[dict[str, Any]], choice: str
+    ) -> AsyncGenerator[Any, None]:
+        """The chunks of one request. ModelError when they end before the answer does."""
+        ending = ""
+        async with aclosing(self._asked(messages, tools, choice)) as chunks:
+            while True:
+                with anyio.fail_after(self._timeout_s):
+                    chunk = await anext(chunks, None)
+                if chunk is None:
+                    break
+                ending = _ending(chunk) or ending
+                yield chunk
+        if ending == "content_filter":
+            raise ModelError("The language model's server held the answer back (content_filter).")
+        if not ending and self._arguments is not None:  # other providers tell it in their own ways
+            raise ModelError("The language model's answer broke off: its end did not come.")
 
     def _asked(
         self, messages: Sequence[Any], tools: Sequence[dict[str, Any]], choice: str
@@ -208,11 +226,13 @@ def text_of(chunk: Any) -> str:
 
 def _says(chunk: Any) -> bool:
     """Whether it holds a part of the answer, or says that the answer is over."""
-    return bool(
-        chunk.content
-        or getattr(chunk, "tool_call_chunks", None)
-        or chunk.response_metadata.get("finish_reason")
-    )
+    return bool(chunk.content or getattr(chunk, "tool_call_chunks", None) or _ending(chunk))
+
+
+def _ending(chunk: Any) -> str:
+    """Why the answer is over, or "": as chat completions tell it, or as responses do."""
+    about = chunk.response_metadata
+    return str(about.get("finish_reason") or about.get("status") or "")
 
 
 def _by_name(name: str, owner: str) -> Any:
@@ -229,13 +249,13 @@ def _by_name(name: str, owner: str) -> Any:
 
 def _arguments(given: dict[str, Any], owner: str, timeout_s: float) -> dict[str, Any]:
     """What ChatOpenAI is made of: the given, with its key hidden and repetition left to us."""
+    _refuse_unknown(given, owner)
     arguments = dict(given)
     name = arguments.pop("model_name", None) or arguments.pop("model", None)
     if not name:
         raise ConfigError(f"{owner}: model has no name; set model.model")
     key = arguments.pop("openai_api_key", None) or arguments.pop("api_key", None)
-    base = arguments.pop("openai_api_base", None) or arguments.pop("base_url", None)
-    base = base or os.environ.get("OPENAI_BASE_URL") or os.environ.get("OPENAI_API_BASE")
+    base = address(arguments.pop("openai_api_base", None) or arguments.pop("base_url", None))
     key = key or os.environ.get("OPENAI_API_KEY") or (NO_KEY if base else None)
     if key is None:
         raise ConfigError(
@@ -247,10 +267,41 @@ def _arguments(given: dict[str, Any], owner: str, timeout_s: float) -> dict[str,
     arguments["stream_chunk_timeout"] = None  # ours is cheaper than a task for each token
     arguments["max_retries"] = 0
     arguments["model"] = name
-    arguments["api_key"] = key if isinstance(key, SecretStr) else SecretStr(str(key))
+    arguments["api_key"] = secret(key)
     if base:
         arguments["base_url"] = base
     return arguments
+
+
+def _refuse_unknown(given: dict[str, Any], owner: str) -> None:
+    """The client would take a setting that it does not know, and fail with each question."""
+    from langchain_openai import ChatOpenAI
+
+    fields = ChatOpenAI.model_fields
+    known = {*fields, *(field.alias for field in fields.values() if field.alias)}
+    for name in given.keys() - known:
+        near = difflib.get_close_matches(name, known, 1)
+        raise ConfigError(
+            f"{owner}: model has no setting {name!r}; "
+            + (f"did you mean {near[0]}?" if near else "what only your server knows is extra_body")
+        )
+
+
+def address(given: str | None) -> str | None:
+    """Where the server is: as given, or by the environment; None for OpenAI's own."""
+    return given or os.environ.get("OPENAI_BASE_URL") or os.environ.get("OPENAI_API_BASE")
+
+
+def secret(key: SecretStr | str) -> SecretStr:
+    """Without the newline that a key from a file ends with: no header can hold it."""
+    text = key.get_secret_value() if isinstance(key, SecretStr) else str(key)
+    return SecretStr(text.strip())
+
+
+def sentence(error: ValidationError) -> str:
+    """What is wrong with each field, without what was given: it may be a key."""
+    wrong = (f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+    return "; ".join(wrong)
 
 
 def failure(
@@ -260,6 +311,8 @@ def failure(
 
     None for an error that is no failure of the service: it passes as it is.
     """
+    if isinstance(error, ModelError):
+        return error, PAUSE_S
     status = getattr(error, "status_code", None)
     if isinstance(status, int):
         return _refusal(error, status, who)
@@ -287,6 +340,11 @@ def _refusal(error: Exception, status: int, who: str) -> tuple[ModelError, float
         pause_s = _asked_to_wait(error)
         told = ModelError(f"The {who}'s server is overloaded or broken ({status}).")
         return told, pause_s if pause_s <= PATIENCE_S else None
+    if status == 404:
+        return ModelError(
+            f"The {who}'s server knows no such model or address ({status}): "
+            "look at model and base_url in the configuration."
+        ), None
     return ModelError(f"The {who}'s server refused the request ({status})."), None
 
 

@@ -13,9 +13,10 @@ import anyio
 import pytest
 from asking import calls, opened, record, results, run, turn, words
 from fake_openai import FakeOpenAI, call, say
-from langchain_core.tools import StructuredTool, tool
+from langchain_core.tools import BaseTool, StructuredTool, tool
 from xtalk_agent_langchain.agent import DefaultAgent, Limits
 from xtalk_agent_langchain.builtin import WebSearchSettings
+from xtalk_agent_langchain.tools import STUCK
 
 from xtalk.agent import AgentInput, Text, Tool, ToolCall
 from xtalk.errors import ConfigError
@@ -261,6 +262,64 @@ def test_failures_are_answers(
     assert server.faults == []
 
 
+def test_a_tool_that_hangs_leaves_threads_for_others(
+    server: FakeOpenAI, model: dict[str, Any]
+) -> None:
+    over = threading.Event()
+    begun: list[int] = []
+
+    def hang(number: int) -> str:
+        """Hang."""
+        begun.append(number)
+        over.wait()
+        return "at last"
+
+    def hanging(request: dict[str, Any]) -> Any:
+        said = request["messages"][-1]
+        return say("Sorry.") if said["role"] == "tool" else call("hang", {"number": 1})
+
+    server.answer = hanging
+
+    async def test() -> None:
+        agent = DefaultAgent(model, tools=[hang], limits=Limits(tool_timeout_s=0.1), fillers=[])
+        async with opened(agent):
+            for _ in range(STUCK):
+                assert "took longer" in results(await turn(agent, "go"))[0]
+            assert "4 calls of it have not come back" in results(await turn(agent, "go"))[0]
+            assert len(begun) == STUCK
+            over.set()
+            while results(await turn(agent, "go")) != ["at last"]:
+                pass  # the threads come back in their own time
+
+    try:
+        run(test)
+    finally:
+        over.set()
+
+
+def test_a_tool_may_inherit_its_async_method(server: FakeOpenAI, model: dict[str, Any]) -> None:
+    class Parent(BaseTool):
+        name: str = "parent"
+        description: str = "Only async."
+
+        def _run(self, x: int) -> str:
+            raise NotImplementedError("there is no sync method")
+
+        async def _arun(self, x: int) -> str:
+            return f"async {x}"
+
+    class Child(Parent):
+        name: str = "child"
+
+    server.script(say(calls=[("parent", {"x": 1}), ("child", {"x": 2})]), say("ok"))
+
+    async def test() -> None:
+        async with opened(DefaultAgent(model, tools=[Parent(), Child()])) as agent:
+            assert results(await turn(agent, "go")) == ["async 1", "async 2"]
+
+    run(test)
+
+
 def test_servers_that_send_every_call_whole_at_one_index(
     server: FakeOpenAI, model: dict[str, Any]
 ) -> None:
@@ -286,6 +345,21 @@ def test_servers_that_send_every_call_whole_at_one_index(
         ("add", call("add", {"a": 1, "b": 1}), [], "Two."),
         ("add", call("add", {"a": 1, "b": 1}), ["Wait."], "Wait. Two."),
         ("time", call("get_time"), None, "Two."),
+        ("天気を調べてください", call("add", {"a": 1, "b": 1}), None, "Two."),
+        ("날씨를 알려줘", call("add", {"a": 1, "b": 1}), None, "Two."),
+        (
+            "天気を調べて",
+            call("add", {"a": 1, "b": 1}),
+            ["Wait.", "お待ちください。"],
+            "お待ちください。 Two.",
+        ),
+        (
+            "날씨를 알려줘",
+            call("add", {"a": 1, "b": 1}),
+            ["请稍等。", "잠시만요."],
+            "잠시만요. Two.",
+        ),
+        ("我の妹妹在算一加一等于几", call("add", {"a": 1, "b": 1}), None, "请稍等。 Two."),
     ],
 )
 def test_a_filler_stands_before_a_slow_tool_only(

@@ -11,7 +11,7 @@ from fake_openai import FakeOpenAI, call, fault, say
 from xtalk_agent_langchain.agent import Context, DefaultAgent, Limits
 
 from xtalk.agent import AgentInput, ToolCall
-from xtalk.errors import ConfigError
+from xtalk.errors import ConfigError, ModelError
 from xtalk.retrieval import split
 
 
@@ -107,6 +107,19 @@ def test_34_rounds_and_history_and_time_are_bounded(
     run(test)
     assert len(server.requests[-4]["messages"]) < 16
     assert server.faults == []
+
+
+def test_34_a_model_that_only_calls_is_a_failure(server: FakeOpenAI, model: dict[str, Any]) -> None:
+    server.answer = lambda request: call("look_up", {"what": "x"})
+    limits = Limits(tool_rounds=2)
+
+    async def test() -> None:
+        async with opened(DefaultAgent(model, tools=[look_up], limits=limits)) as agent:
+            with pytest.raises(ModelError, match="said nothing"):
+                await parts_of(agent, "look")
+
+    run(test)
+    assert len(server.requests) == 3
 
 
 def test_35_names_obey_the_servers_rule(server: FakeOpenAI, model: dict[str, Any]) -> None:

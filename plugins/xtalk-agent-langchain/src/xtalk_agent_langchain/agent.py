@@ -53,6 +53,7 @@ from xtalk_agent_langchain.history import (
     as_json,
     call_messages,
     safe_name,
+    script_of,
     shortened,
 )
 from xtalk_agent_langchain.llm import Llm, text_of
@@ -301,6 +302,10 @@ class DefaultAgent(Agent):
                         yield Text(text=text)
                     if chunk.usage_metadata:
                         yield _usage(chunk.usage_metadata)
+            if choice and not answer.text:
+                raise ModelError(
+                    "The language model called tools again and again and said nothing."
+                )
             if choice or not answer.asked:
                 return
             plans = [self._plan(asked, tools) for asked in answer.asked]
@@ -402,11 +407,11 @@ class DefaultAgent(Agent):
         return untrusted(told, safe_name(name) or "unknown")
 
     def _filler(self, turn: AgentInput, tools: Sequence[BoundTool]) -> str:
-        """What is said while slow tools work, in the language of the user; "" for instant ones."""
+        """What is said while slow tools work, in the script of the user; "" for instant ones."""
         if all(tool.instant for tool in tools):
             return ""
-        chinese = _is_cjk(turn.text)
-        fitting = [filler for filler in self._fillers if _is_cjk(filler) == chinese]
+        script = script_of(turn.text)
+        fitting = [filler for filler in self._fillers if script_of(filler) == script]
         if not fitting:
             return ""
         filler = fitting[self._next_filler % len(fitting)]
@@ -493,7 +498,3 @@ def _gap(before: str, text: str) -> str:
     if not before or before[-1].isspace() or text[:1].isspace() or CJK.match(text):
         return ""
     return " "
-
-
-def _is_cjk(text: str) -> bool:
-    return len(CJK.findall(text)) * 2 > sum(map(str.isalpha, text)) > 0

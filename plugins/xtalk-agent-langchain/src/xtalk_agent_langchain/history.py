@@ -22,6 +22,7 @@ __all__ = [
     "as_json",
     "call_messages",
     "safe_name",
+    "script_of",
     "shortened",
     "tokens",
 ]
@@ -29,6 +30,8 @@ __all__ = [
 INTERRUPTED = "(interrupted: the user spoke before there was a result)"
 NAME = re.compile(r"[^a-zA-Z0-9_-]+")
 CJK = re.compile("[\u3040-\u9fff\uac00-\ud7af]")
+KANA = re.compile("[\u3040-\u30ff]")
+HANGUL = re.compile("[\uac00-\ud7af]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +62,17 @@ def tokens(text: str) -> int:
     """About how many tokens a text has: four letters to one, a CJK character each."""
     wide = len(CJK.findall(text))
     return wide + (len(text) - wide + 3) // 4
+
+
+def script_of(text: str) -> str:
+    """ "Chinese", "Japanese", "Korean", or "" for all that is written in alphabets."""
+    wide = len(CJK.findall(text))
+    if not wide * 2 > sum(map(str.isalpha, text)):
+        return ""
+    if len(HANGUL.findall(text)) * 2 > wide:
+        return "Korean"
+    # Chinese borrows a kana here and there; Japanese cannot do without them.
+    return "Japanese" if len(KANA.findall(text)) * 5 > wide else "Chinese"
 
 
 def shortened(text: str, limit: int) -> str:

@@ -10,13 +10,16 @@ A langchain tool says more about itself in `metadata`: `effects` (True unless sa
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import json
 import logging
 import re
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import anyio
 from pydantic import BaseModel, ValidationError
@@ -25,12 +28,14 @@ from xtalk.agent import AgentInput, Tool, ToolLike
 from xtalk.characters import whole
 from xtalk.errors import ConfigError
 from xtalk.threads import run_in_thread
+from xtalk_agent_langchain.llm import sentence
 
 __all__ = ["BoundTool", "bind", "run_together", "run_tool"]
 
 log = logging.getLogger("xtalk.agent.langchain")
 
 UNTRUSTED = "local_search", "web_search"
+STUCK = 4  # calls that were given up, and still run
 NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 TYPES: dict[str, Any] = {
     "string": str,
@@ -41,6 +46,8 @@ TYPES: dict[str, Any] = {
     "object": dict,
     "null": type(None),
 }
+
+_stuck: WeakKeyDictionary[asyncio.AbstractEventLoop, Counter[str]] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,18 +139,20 @@ def _from_function(function: Callable[..., Any]) -> Any:
 
 
 def _langchain(tool: Any) -> BoundTool:
+    from langchain_core.tools import BaseTool
     from langchain_core.utils.function_calling import convert_to_openai_tool
 
     about = dict(getattr(tool, "metadata", None) or {})
     schema = convert_to_openai_tool(tool)
-    asynchronous = getattr(tool, "coroutine", None) is not None or (
-        not hasattr(tool, "coroutine") and "_arun" in vars(type(tool))
-    )
+    if hasattr(tool, "coroutine"):  # made of functions
+        asynchronous = tool.coroutine is not None
+    else:
+        asynchronous = getattr(type(tool), "_arun", BaseTool._arun) is not BaseTool._arun
 
     async def call(args: Mapping[str, Any], turn: AgentInput) -> Any:
         if asynchronous:
             return await tool.ainvoke(dict(args))
-        return await run_in_thread(tool.invoke, dict(args))
+        return await _in_thread(tool.name, tool.invoke, dict(args))
 
     return BoundTool(
         name=tool.name,
@@ -161,7 +170,7 @@ def _ours(tool: Tool) -> BoundTool:
     async def call(args: Mapping[str, Any], turn: AgentInput) -> Any:
         if inspect.iscoroutinefunction(tool.call):
             return await tool.call(**args)
-        return await run_in_thread(tool.invoke, dict(args))
+        return await _in_thread(tool.name, tool.invoke, dict(args))
 
     needed = [name for name, about in tool.parameters.items() if "default" not in about]
     schema = function_schema(tool.name, tool.description, tool.parameters, needed)
@@ -212,8 +221,7 @@ def _by_model(model: type[BaseModel]) -> Callable[[Mapping[str, Any]], None]:
         try:
             model.model_validate(dict(args))
         except ValidationError as error:
-            wrong = (f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-            raise ValueError("; ".join(wrong)) from None
+            raise ValueError(sentence(error)) from None
 
     return check
 
@@ -264,6 +272,29 @@ async def run_together(jobs: Sequence[Callable[[], Awaitable[str]]]) -> list[str
         for index in range(len(jobs)):
             group.start_soon(run, index)
     return answers
+
+
+async def _in_thread(name: str, function: Callable[..., Any], /, *args: Any) -> Any:
+    """What the function of that tool returns, in one of the threads that models use too.
+
+    A thread cannot be stopped, so a tool that hangs in STUCK of them gets no more.
+    """
+    stuck = _stuck.setdefault(asyncio.get_running_loop(), Counter())
+    if stuck[name] >= STUCK:
+        return f"The tool {name} cannot be used now: {STUCK} calls of it have not come back."
+    back = given_up = False
+
+    def returned() -> None:
+        nonlocal back
+        back = True
+        stuck[name] -= given_up
+
+    try:
+        return await run_in_thread(function, *args, on_return=returned)
+    except asyncio.CancelledError:
+        given_up = not back
+        stuck[name] += given_up
+        raise
 
 
 async def run_tool(

@@ -158,6 +158,7 @@ class Session:
         self._transport = transport
         self._manager_classes = list(manager_classes)
         self._plugins = plugins
+        self._turns: TurnTakingManager | None = None
         self._dialogue: Dialogue | SimultaneousManager | None = None
         self._tasks: TaskGroup | None = None
         self._talking = anyio.CancelScope()
@@ -272,8 +273,8 @@ class Session:
         self._enhancer = self.find(EnhancerManager)
         self._vad = self.find(VADManager)
         self._asr = self.find(ASRManager)
-        turn_taking = self.find(TurnTakingManager)
-        self._dialogue = turn_taking.dialogue if turn_taking else self.find(SimultaneousManager)
+        self._turns = turns = self.find(TurnTakingManager)
+        self._dialogue = turns.dialogue if turns else self.find(SimultaneousManager)
         if self.config["idle_timeout_sec"]:
             self.spawn(self._watch_idle, float(self.config["idle_timeout_sec"]))
         if self.config["session_limit_sec"]:
@@ -410,9 +411,11 @@ class Session:
             self.hear_clean(frame)
 
     def hear_clean(self, frame: AudioFrame) -> None:
-        """Audio behind the enhancer: first the detector, then the taps, then the recogniser."""
+        """Audio behind the enhancer: first the detectors, then the taps, then the recogniser."""
         if self._vad is not None:
             self._vad.push(frame)
+        if self._turns is not None:
+            self._turns.hear(frame)
         if self.bus.has(events.EnhancedAudioFrameReceived):
             self.bus.post(events.EnhancedAudioFrameReceived(audio_data=frame.pcm))
         if self._asr is not None:

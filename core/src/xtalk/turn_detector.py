@@ -1,18 +1,20 @@
-"""Has the speaker finished? A judge by words alone, for English and Chinese.
+"""Has the speaker finished? A judge by the words and by the silence behind them.
 
-It knows no grammar. What cannot end a sentence (a conjunction, an article, a hesitation, a number
- is still being read out) makes the turn wait; what closes one (final punctuation, a
-sentence-final particle, a word of thanks) lets it be answered at once; anything else takes the
-default silence.
+Silence is measured by energy, against that of the voice before it (`Voice`). Of the words, English
+and Chinese, no grammar is known. What cannot end a sentence (a conjunction, an article, a
+hesitation, a number that is still being read out) makes the turn wait; what closes one (final
+punctuation, a sentence-final particle, a word of thanks) lets it be answered at once; anything else
+takes the default silence.
 """
 
 from __future__ import annotations
 
 import re
+from operator import mul
 
 from xtalk.speech.interfaces import EndOfTurn, TurnDetector
 
-__all__ = ["TextTurnDetector"]
+__all__ = ["TextTurnDetector", "Voice"]
 
 
 def _words(text: str) -> frozenset[str]:
@@ -56,6 +58,9 @@ CLOSING_ENDINGS_ZH = (
     "多少",
 )
 
+VOICE_DB = 20.0  # below the loudest frame of the segment there is no voice
+EVERY = 4  # samples: enough for an energy
+
 STOPS = ".?!。？！"
 OPEN_MARKS = ",:;，：；、-—…"
 DIGITS_READ_OUT = 3  # so many numbers in a row are a telephone number, not a quantity
@@ -85,6 +90,35 @@ class TextTurnDetector(TurnDetector):
             wait = max(0, round(self.min_silence_ms - silence_ms))
             return EndOfTurn(kind="complete", wait_ms=wait, reason=reason, confidence=0.8)
         return EndOfTurn(kind="complete", reason="nothing tells", confidence=0.5)
+
+
+class Voice:
+    """When the voice was last heard in a segment of speech, by the energy of its frames.
+
+    What counts is the energy against the loudest frame of the segment, so it is the same for who
+    speaks softly and for who shouts. In noise that is nearly as loud as the voice no silence is
+    found.
+    """
+
+    def __init__(self) -> None:
+        self._loudest = 0.0
+        self._heard_at: float | None = None
+
+    def begin(self) -> None:
+        """Another segment, perhaps another speaker."""
+        self._loudest, self._heard_at = 0.0, None
+
+    def hear(self, pcm: bytes, now: float) -> None:
+        """The next frame, PCM16; `now` in seconds."""
+        samples = memoryview(pcm)[: len(pcm) & ~1].cast("h")[::EVERY].tolist()
+        energy = sum(map(mul, samples, samples)) / max(1, len(samples))
+        self._loudest = max(self._loudest, energy)
+        if energy > self._loudest / 10 ** (VOICE_DB / 10):
+            self._heard_at = now
+
+    def silence_ms(self, now: float) -> float:
+        """Since the voice was last heard; 0 when none was."""
+        return 0.0 if self._heard_at is None else 1000 * (now - self._heard_at)
 
 
 def open_end(text: str) -> str:

@@ -13,7 +13,15 @@ from xtalk import events
 from xtalk.audio import AudioFrame
 from xtalk.pipeline import DefaultPipeline
 from xtalk.speech.interfaces import EndOfTurn, Transcript, TurnDetector
-from xtalk.testing.fakes import LoudnessVAD, ScriptedAgent, ScriptedASR, ScriptedTTS, loud, quiet
+from xtalk.testing.fakes import (
+    LoudnessVAD,
+    ScriptedAgent,
+    ScriptedASR,
+    ScriptedTTS,
+    loud,
+    quiet,
+    tone,
+)
 from xtalk.wire import messages as m
 
 from .conftest import watch
@@ -105,6 +113,31 @@ def test_an_open_sentence_between_marks_waits_for_its_other_half(talk: Any, run:
             await call.client.say_with_marks(b"".join(loud(1.0)))
             final = await call.client.wait_for(m.FinishAsr)
             assert final.text == "turn left and then go on"
+
+    run(main)
+
+
+@pytest.mark.parametrize(
+    ("noise", "marked_after_s", "final_s", "waits_s"),
+    [
+        (0, 0.0, 0.05, 1.2),
+        (0, 0.3, 0.05, 1.2),
+        (200, 0.3, 0.4, 1.2),
+        (0, 1.3, 0.05, 1.35),  # it has waited for long enough
+        (2000, 0.3, 0.05, 0.3 + 1.2),  # as loud as that no end of the voice is heard
+    ],
+)
+def test_what_a_client_waited_before_its_mark_is_heard_and_not_waited_for_again(
+    talk: Any, run: Any, noise: int, marked_after_s: float, final_s: float, waits_s: float
+) -> None:
+    async def main() -> None:
+        asr = ScriptedASR(["turn left and"], final_s=final_s)
+        async with talk(asr=asr, vad=None) as call:
+            pause = tone(marked_after_s, rate=16_000, level=noise)
+            began = anyio.current_time()
+            await call.client.say_with_marks(b"".join(loud(1.0)) + pause)
+            await call.client.wait_for(m.FinishAsr)
+            assert anyio.current_time() - began - 1.0 == pytest.approx(waits_s, abs=0.03)
 
     run(main)
 

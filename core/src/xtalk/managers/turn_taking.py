@@ -17,9 +17,10 @@ from xtalk.dialogue import Dialogue, DialogueConfig, Verdict, judge, strip_tags
 from xtalk.managers.background import Background
 from xtalk.pipeline import Pipeline
 from xtalk.speech.interfaces import EndOfTurn
-from xtalk.turn_detector import TextTurnDetector
+from xtalk.turn_detector import TextTurnDetector, Voice
 
 if TYPE_CHECKING:
+    from xtalk.audio import AudioFrame
     from xtalk.session import Session
 
 __all__ = ["TurnTakingManager"]
@@ -65,6 +66,7 @@ class TurnTakingManager(Manager):
         self._judged = ("", UNJUDGED)
         self._ended_by_server = False
         self._marked_after_ms = MARK_DELAY_MS
+        self._voice = Voice()
         self.dialogue = Dialogue(
             DialogueConfig(
                 vad_source=source,
@@ -118,6 +120,21 @@ class TurnTakingManager(Manager):
             return  # another end came before
         self._ended_by_server = ended and event.source == "server"
 
+    def hear(self, frame: AudioFrame) -> None:
+        """Audio on its way to the recogniser."""
+        if self.dialogue.segment != "none":
+            self._voice.hear(frame.pcm, self._now())
+
+    @on(events.TurnASRStartRequested, 96)
+    def _hear_anew(self, event: events.TurnASRStartRequested) -> None:
+        if not event.resume:
+            self._voice.begin()
+
+    @property
+    def _silence_ms(self) -> float:
+        """By the energy of what was heard, and no less than this client waits with its mark."""
+        return max(self._marked_after_ms, self._voice.silence_ms(self._now()))
+
     @on(events.ConversationStarted, 96)
     def _meet_client(self, event: events.ConversationStarted) -> None:
         """A page of the original says nothing of itself, and has waited before it marks an end."""
@@ -158,20 +175,20 @@ class TurnTakingManager(Manager):
             event = self._unjudged[0]
             if text := self._open_question(event):
                 self._early.cancel()  # the final text needs the detector more
-                verdict = await self._ask(text)
+                verdict = await self._ask(text, self._silence_ms)
                 self._judged = (text, verdict)
             if self._unjudged and self._unjudged[0] is event:
                 self._unjudged.popleft()
                 self._feed(event)
 
-    async def _ask(self, text: str) -> EndOfTurn:
+    async def _ask(self, text: str, silence_ms: float) -> EndOfTurn:
         """The verdict of a detector that may take its time, but not more than it has."""
         speaking = self.dialogue.replying
         with anyio.move_on_after(VERDICT_S):
             try:
                 async with self._guard.lease() as lease:
                     return await judge_turn(
-                        lease, text, silence_ms=self._marked_after_ms, agent_speaking=speaking
+                        lease, text, silence_ms=silence_ms, agent_speaking=speaking
                     )
             except Exception:
                 self._failed()
@@ -192,7 +209,7 @@ class TurnTakingManager(Manager):
     async def _judge_said(self) -> None:
         said = self._said
         with anyio.CancelScope() as self._early:
-            verdict = await self._ask(said)
+            verdict = await self._ask(said, 0.0)
             if said == self._said:
                 self._wait_for(verdict)
 
@@ -211,7 +228,7 @@ class TurnTakingManager(Manager):
         if tag is not None or verdict.kind != "complete" or self._ended_by_server:
             return verdict  # the server's endpoint has waited for more already
         if self._inline:
-            found = self._ask_inline(text, agent_speaking, self._marked_after_ms)
+            found = self._ask_inline(text, agent_speaking, self._silence_ms)
         else:
             found = self._judged[1] if self._judged[0] == text else UNJUDGED
         return found if found.kind != "complete" else verdict

@@ -272,6 +272,8 @@ class TurnDetector(ABC):
     def judge(self, text: str, *, silence_ms: float, agent_speaking: bool) -> EndOfTurn:
         """The verdict. Called with partial transcripts and with each final one.
 
+        `silence_ms` is what has followed the text, by the energy of the audio; 0 for partial
+        transcripts, whose `wait_ms` is all of the silence that is to end the turn.
         `agent_speaking` is true from the moment at which a reply is asked for until it is over.
         """
 

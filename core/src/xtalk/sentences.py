@@ -252,17 +252,19 @@ def _is_cjk(char: str) -> bool:
     return "\u3040" <= char <= "\u9fff" or "\uac00" <= char <= "\ud7af"
 
 
-_LINK = re.compile(r"!?\[([^\]]*)\]\([^)\s]*\)")
+_LINK = re.compile(r"!?\[([^\]]*)\]\((?:[^()\s]|\([^()\s]*\))*\)")
+_FENCE = re.compile(r"^[ \t]*(?:```|~~~)[^`\n]*$", re.MULTILINE)  # with the name of a language
+_ROW = re.compile(r"^[ \t]*\|(.*)\|[ \t]*$", re.MULTILINE)
 _RULE = re.compile(r"^[ \t]*([-*_])(?:[ \t]*\1){2,}[ \t]*$", re.MULTILINE)
 _LINE = re.compile(r"^[ \t]*(?:#{1,6}[ \t]+|[-*+•][ \t]+|>[ \t]?)", re.MULTILINE)
 # Between numbers, names and brackets they are operators: 2**10, 2*(3+4). In pairs they are not.
 _PAIRS = re.compile(r"(?<![0-9A-Za-z)\]*])(\*\*?)(?=[^\s*])(.+?)(?<=[^\s*])\1(?![0-9A-Za-z*])")
 _OPERAND = r"[0-9A-Za-z(\[$€£]|[-+.]\d"
 _MARKS = re.compile(
-    rf"(?<![0-9A-Za-z)\]])\*\*|\*\*(?!{_OPERAND})|~~|`+|(?<!\w)__|__(?!\w)|(?<!\S)[*_](?=\S)"
+    rf"(?<![0-9A-Za-z)\]])\*\*|\*\*(?!{_OPERAND})|(?<!\w)~~|~~(?!\w)|`+|(?<!\w)__|__(?!\w)|(?<!\S)[*_](?=\S)"
     rf"|(?<=\S)[*_](?![\w*])(?!(?<=[0-9A-Za-z)\]]\*)(?:{_OPERAND}))"
 )
-_EMOJI = re.compile("[\u2600-\u27bf\u2b00-\u2bff\ufe0f\u200d\U0001f000-\U0001faff]")
+_EMOJI = re.compile("[\u20e3\u2600-\u27bf\u2b00-\u2bff\ufe0f\u200d\U0001f000-\U0001faff]")
 _HEAD = re.compile(r"^(?:(?!(?<!\.)\.\d)[\s.!?。！？,;:，；：、—…)\]}）”’」』》】])+")
 
 
@@ -273,8 +275,16 @@ def plain(text: str, *, line_head: bool = True) -> str:
     nothing can be spoken.
     """
     begun, newline, rest = ("", "", text) if line_head else text.partition("\n")
-    text = begun + newline + _LINE.sub("", _RULE.sub("", rest))
+    rest = _RULE.sub("", _FENCE.sub("", _ROW.sub(_cells, rest)))
+    text = begun + newline + _LINE.sub("", rest)
     text = _PAIRS.sub(r"\2", _LINK.sub(r"\1", text))
     text = _EMOJI.sub("", _MARKS.sub("", text))
     text = " ".join(_HEAD.sub("", text).split())
     return text if any(char.isalnum() for char in text) else ""
+
+
+def _cells(row: re.Match[str]) -> str:
+    """A row of a table as a phrase; "" for the rule beneath its head."""
+    if not row[1].strip(" \t|:-"):
+        return ""
+    return ", ".join(filter(None, map(str.strip, row[1].split("|")))) + "."

@@ -166,10 +166,33 @@ def test_the_tokens_make_no_difference(text: str, data: st.DataObject) -> None:
         (".5 percent", ".5 percent"),
         ("...5 of them", "5 of them"),
         (") .5 percent", ".5 percent"),
+        ("20~~30 degrees, ~~not~~ yet", "20~~30 degrees, not yet"),
+        ("| City | Temp |", "City, Temp."),
+        ("|:-----|-----:|", ""),
+        ("|Berlin|-5|\n| Rome | 12 |", "Berlin, -5. Rome, 12."),
+        ("a | b is either", "a | b is either"),
+        ("```python\nprint(3)\n```", "print(3)"),
+        ("```f(x)``` on a line", "f(x) on a line"),
+        ("See [Foo (bar)](https://x.org/Foo_(bar)) now.", "See Foo (bar) now."),
+        ("1\ufe0f\u20e3 first", "1 first"),
     ],
 )
 def test_what_is_spoken_keeps_numbers_and_words(text: str, spoken: str) -> None:
     assert plain(text) == spoken
+
+
+def test_tables_and_code_are_spoken_line_by_line() -> None:
+    text = "Look:\n| City | Temp |\n|------|------|\n| Berlin | -5 |\n```python\nx = 3\n```\nDone."
+    splitter = Splitter()
+    pieces = [piece for char in text for piece in splitter.push(char)] + splitter.flush()
+    assert [piece.spoken for piece in pieces if piece.spoken] == [
+        "Look:",
+        "City, Temp.",
+        "Berlin, -5.",
+        "x = 3",
+        "Done.",
+    ]
+    assert "".join(piece.text for piece in pieces) == text
 
 
 def test_a_minus_in_the_middle_of_a_line_is_no_item_of_a_list() -> None:

@@ -13,8 +13,9 @@ import pytest
 
 from xtalk import events
 from xtalk.managers.recording import AgentTrack, RecordingManager, UserTrack
+from xtalk.pipeline import DefaultPipeline
 from xtalk.speech.interfaces import SpeechEnhancer
-from xtalk.testing.fakes import ScriptedAgent, ScriptedASR, tone
+from xtalk.testing.fakes import LoudnessVAD, ScriptedAgent, ScriptedASR, ScriptedTTS, tone
 from xtalk.wire import messages as m
 
 LONG = ("The first sentence is here. ", "The second sentence follows it. ", "And a third one ends.")
@@ -99,19 +100,19 @@ def test_both_sides_are_where_they_were(talk: Any, run: Any, tmp_path: Path) -> 
     assert differing_ms(agent, as_heard(call, len(agent), began)) < 1
 
 
+def enhanced() -> DefaultPipeline:
+    return DefaultPipeline(
+        asr=ScriptedASR(),
+        llm_agent=ScriptedAgent(),
+        tts=ScriptedTTS(),
+        vad=LoudnessVAD(),
+        speech_enhancer=Half(),
+    )
+
+
 def test_the_second_file_has_the_microphone_as_it_was(talk: Any, run: Any, tmp_path: Path) -> None:
     async def main() -> None:
-        from xtalk.pipeline import DefaultPipeline
-        from xtalk.testing.fakes import LoudnessVAD, ScriptedTTS
-
-        pipeline = DefaultPipeline(
-            asr=ScriptedASR(),
-            llm_agent=ScriptedAgent(),
-            tts=ScriptedTTS(),
-            vad=LoudnessVAD(),
-            speech_enhancer=Half(),
-        )
-        async with talk(config={"recording": str(tmp_path)}, pipeline=pipeline) as call:
+        async with talk(config={"recording": str(tmp_path)}, pipeline=enhanced()) as call:
             await call.say()
             await call.client.wait_until_heard()
 
@@ -239,7 +240,8 @@ def test_a_process_that_dies_leaves_a_whole_file(talk: Any, run: Any, tmp_path: 
 
 def test_it_is_the_owners_alone(talk: Any, run: Any, tmp_path: Path) -> None:
     async def main() -> str:
-        async with talk(config={"recording": str(tmp_path / "deep")}) as call:
+        folder = str(tmp_path / "deep")
+        async with talk(config={"recording": folder}, pipeline=enhanced()) as call:
             await anyio.sleep(1)
             return str(call.session.id)
 
@@ -248,6 +250,21 @@ def test_it_is_the_owners_alone(talk: Any, run: Any, tmp_path: Path) -> None:
     assert names == [f"{session_id}.raw.wav", f"{session_id}.wav"]
     modes = {stat.S_IMODE(p.stat().st_mode) for p in (tmp_path / "deep").iterdir()}
     assert modes == {0o600}
+
+
+def test_without_an_enhancer_there_is_one_file(
+    talk: Any, run: Any, tmp_path: Path, caplog: Any
+) -> None:
+    caplog.set_level("INFO", "xtalk.recording")
+
+    async def main() -> None:
+        async with talk(config={"recording": str(tmp_path)}) as call:
+            await call.say()
+            await call.client.wait_until_heard()
+
+    run(main)
+    assert list(tmp_path.iterdir()) == [only(tmp_path)]
+    assert caplog.messages == [f"recording {only(tmp_path)}"]
 
 
 def test_without_it_no_audio_goes_on_the_bus(talk: Any, run: Any, tmp_path: Path) -> None:
@@ -281,12 +298,17 @@ def test_a_folder_that_cannot_be_written_costs_only_the_recording(
 
     async def main() -> None:
         async with talk(config={"recording": str(tmp_path / "file")}) as call:
+            await anyio.sleep(1.5)
+            (told,) = caplog.messages  # before anything was said that is lost
+            assert "the recording of session" in told and "ends here" in told
             await call.say()
             await call.client.wait_until_heard()
             await anyio.sleep(10)
 
+    caplog.set_level("INFO", "xtalk.recording")
+    caplog.set_level("INFO", "xtalk.disk")
     run(main)
-    assert "the recording of session" in caplog.text
+    assert len(caplog.messages) == 1
 
 
 # --- the tracks ---------------------------------------------------------------------------------

@@ -1,7 +1,7 @@
 """Record a session as the two heard each other: user left, agent right, on one clock.
 
-    <folder>/<session id>.wav       the user behind the enhancer
-    <folder>/<session id>.raw.wav   the user as the microphone sent it
+    <folder>/<session id>.wav       the user as the recogniser heard it
+    <folder>/<session id>.raw.wav   where an enhancer runs: as the microphone sent it
 
 Both 48 kHz stereo. A sound lies where it reached, or left, the server's end of the user's line:
 frames where they arrived, chunks so that they end where their acknowledgement arrived. So the
@@ -274,15 +274,17 @@ class RecordingManager(Manager):
     ) -> None:
         self.event_bus = event_bus
         self._session = session
+        enhanced = session.pipeline.get_enhancer_model() is not None
         folder = Path(config["recording"] or Path(config["data_dir"]) / "recordings")
-        self._paths = (folder / f"{session_id}.wav", folder / f"{session_id}.raw.wav")
+        endings = (".wav", ".raw.wav") if enhanced else (".wav",)
+        self._paths = [folder / f"{session_id}{ending}" for ending in endings]
         self._files: list[_Stereo] = []
         self._disk = Disk(f"the recording of session {session_id}")
         self._clean = UserTrack()
-        self._raw = UserTrack()
+        self._raw = UserTrack() if enhanced else None
         self._agent = AgentTrack()
         self._timer = asyncio.get_running_loop().call_later(COMMIT_S, self._commit)
-        log.info("session %s is recorded in %s", session_id, folder)
+        self._disk.put(self._open, 0)
 
     @property
     def _now(self) -> float:
@@ -292,7 +294,8 @@ class RecordingManager(Manager):
 
     @on(events.AudioFrameReceived, 50)
     def _hear_raw(self, event: events.AudioFrameReceived) -> None:
-        self._raw.put(event.audio_data, self._now)
+        if self._raw is not None:
+            self._raw.put(event.audio_data, self._now)
 
     @on(events.EnhancedAudioFrameReceived, 50)
     def _hear_clean(self, event: events.EnhancedAudioFrameReceived) -> None:
@@ -344,15 +347,17 @@ class RecordingManager(Manager):
         if self._disk.failed:
             return
         until, now = round(until_s * RATE_IN), self._now
-        clean, raw = self._clean.take(until, now), self._raw.take(until, now)
+        users = [track.take(until, now) for track in (self._clean, self._raw) if track is not None]
         agent = self._agent.take(until * RATE_OUT // RATE_IN, now)
-        size = len(clean) + len(raw) + len(agent)
-        self._disk.put(lambda: self._store(clean, raw, agent), size)
+        self._disk.put(lambda: self._store(users, agent), sum(map(len, users)) + len(agent))
 
-    def _store(self, clean: bytes, raw: bytes, agent: bytes) -> None:
-        if not self._files:
-            self._files = [_Stereo(path) for path in self._paths]
-        for file, user in zip(self._files, (clean, raw), strict=True):
+    def _open(self) -> None:
+        for path in self._paths:
+            self._files.append(_Stereo(path))
+            log.info("recording %s", path)
+
+    def _store(self, users: list[bytes], agent: bytes) -> None:
+        for file, user in zip(self._files, users, strict=True):
             file.write(user, agent)
 
     async def shutdown(self) -> None:

@@ -15,12 +15,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel
+
 from repository import ROOT
 from xtalk import hookspecs
 from xtalk.hookspecs import Model
 from xtalk.plugins import Plugin, Plugins
 from xtalk.schema import json_schema
-from xtalk.settings import ServiceConfig
+from xtalk.settings import PluginsConfig, ServiceConfig
 from xtalk.wire.export import asyncapi, message_schema, typescript
 from xtalk.wire.messages import CLIENT_MESSAGES, SERVER_MESSAGES, Message
 
@@ -199,15 +201,30 @@ def _cell(text: str) -> str:
 
 
 def setting_pages() -> dict[str, str]:
-    return {"docs/configure.md": _filled("docs/configure.md", "settings", _settings())}
+    sys.path.insert(0, str(ROOT / "xtalk-server" / "src"))
+    from xtalk_server.config import ServerConfig
+
+    configure, readme = "docs/configure.md", "xtalk-server/README.md"
+    text = _filled(configure, "slots", _slots())
+    text = _between(configure, text, "settings", _settings(ServiceConfig))
+    text = _between(configure, text, "plugins", _settings(PluginsConfig))
+    text = _between(configure, text, "server", _settings(ServerConfig))
+    return {configure: text, readme: _filled(readme, "server", _settings(ServerConfig))}
 
 
-def _settings() -> Iterator[str]:
+def _slots() -> Iterator[str]:
+    yield "| slot | |"
+    yield "|---|---|"
+    for slot in hookspecs.SLOTS:
+        yield f"| `{slot.name}` | {slot.summary}{' (must be filled)' if slot.required else ''} |"
+
+
+def _settings(section: type[BaseModel]) -> Iterator[str]:
     yield "| key | default | |"
     yield "|---|---|---|"
-    for name, value in ServiceConfig.model_fields.items():
+    for name, value in section.model_fields.items():
         default = "" if value.default is None else f"`{json.dumps(value.default)}`"
-        yield f"| `{name}` | {default} | {value.description or ''} |"
+        yield f"| `{name}` | {default} | {value.description} |"
 
 
 # --- wire ---------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ import httpx
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
+from websockets.typing import Origin
 
 from xtalk.errors import ConfigError
 from xtalk_server.app import _application
@@ -86,12 +87,31 @@ def test_a_message_of_a_mebibyte_passes_and_no_more(server: Running) -> None:
 
 
 @pytest.mark.parametrize("origin", ["http://evil.example", "null", "https://127.0.0.1:1"])
-def test_a_foreign_page_is_refused_with_a_reason(server: Running, origin: str) -> None:
+def test_a_foreign_page_is_refused_with_a_reason(
+    server: Running, origin: str, caplog: pytest.LogCaptureFixture
+) -> None:
     async def main() -> None:
         async with connect(server.ws, origin=origin) as socket:  # type: ignore[arg-type]
             code, reason = await closed(socket)
             assert code == 1008
             assert "server.allowed_origins" in str(reason)
+
+    run(main)
+    called = f"127.0.0.1:{server.port}"
+    assert f"refused a page of '{origin}', since the server was called as '{called}'" in caplog.text
+
+
+@pytest.mark.parametrize("passed_on", [True, False])
+def test_behind_a_proxy_the_header_host_decides(server: Running, passed_on: bool) -> None:
+    called = "ws://talk.example.org/ws" if passed_on else server.ws
+    origin = Origin("https://talk.example.org")
+
+    async def main() -> None:
+        async with connect(called, origin=origin, host="127.0.0.1", port=server.port) as socket:
+            if passed_on:
+                assert (await receive(socket))["action"] == "session_info"
+            else:
+                assert (await closed(socket))[0] == 1008
 
     run(main)
 

@@ -74,6 +74,7 @@ class Xtalk:
         from xtalk.service import DefaultService
 
         config = cls._read(path_or_dict, plugins, arguments)
+        config.make_folders()
         settings = config.plugin_settings()
         service = DefaultService(
             pipeline=_build_pipeline(config, _pipeline_class(config), {}),

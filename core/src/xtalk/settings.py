@@ -53,8 +53,6 @@ _SECTIONS = ("service_config", "plugins", "server", "alternatives")
 _SELF_FILLING = ("asr", "llm_agent", "tts", "vad")
 
 Section = TypeVar("Section", bound=BaseModel)
-Positive = Annotated[float, Field(gt=0)]
-NotNegative = Annotated[float, Field(ge=0)]
 
 # The original's settings that are kept like unknown ones, and why nothing here reads them.
 WITHOUT_EFFECT = {
@@ -104,7 +102,11 @@ class ServiceConfig(BaseModel):
         float, Field(ge=0, description="how long an answer waits to know who spoke")
     ] = 150
     recording: Annotated[
-        str | None, Field(description="folder for a stereo WAV file of each session")
+        str | None,
+        Field(
+            description="folder for a WAV file of each session, left the user, right the agent; "
+            "`<id>.raw.wav` beside it where a `speech_enhancer` runs has the user without it"
+        ),
     ] = None
     session_log: Annotated[
         str | None, Field(description="folder for a log of each session: docs/session-log.md")
@@ -112,9 +114,15 @@ class ServiceConfig(BaseModel):
     speculate: Annotated[
         bool, Field(description="let the agent begin before the end of a turn is certain")
     ] = False
-    misfire_sec: NotNegative = 0.4
-    grace_sec: NotNegative = 0.15
-    no_audio_sec: Positive = 1.5
+    misfire_sec: Annotated[
+        float, Field(ge=0, description="for the detector to hear what a page marks as speech")
+    ] = 0.4
+    grace_sec: Annotated[
+        float, Field(ge=0, description="for a page that pauses itself to mark what is heard")
+    ] = 0.15
+    no_audio_sec: Annotated[
+        float, Field(gt=0, description="without audio; then what was being said has ended")
+    ] = 1.5
     segment_sec: Annotated[float, Field(gt=0, description="longest speech in one piece")] = 30
     decode_timeout_sec: Annotated[float, Field(gt=0, description="for the final text")] = 5
     agent_timeout_sec: Annotated[
@@ -168,8 +176,13 @@ class PluginsConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", title="plugins")
 
     order: list[str] = Field(default=[], description="these plugins first")
-    required: list[str] = Field(default=[], description="name and range of what must be there")
-    settings: dict[str, dict[str, Any]] = Field(default={}, description="by entry-point name")
+    required: list[str] = Field(
+        default=[], description='name and range of what must be there: `["xtalk-tts-espeak>=0.1"]`'
+    )
+    settings: dict[str, dict[str, Any]] = Field(
+        default={},
+        description="a section for each plugin that asks for one, by its entry-point name",
+    )
 
 
 class Alternative(BaseModel):
@@ -314,6 +327,17 @@ class Config:
         except ConfigError as error:
             raise ConfigError(self._told(str(error))) from None
 
+    def make_folders(self) -> None:
+        """Make what sessions write to; ConfigError where nothing can be written."""
+        for name in ("recording", "session_log"):
+            folder = getattr(self.service, name)
+            try:
+                if folder:
+                    _try_to_write(Path(folder))
+            except OSError as error:
+                text = f"service_config.{name}: nothing can be written in the folder {folder}: "
+                raise ConfigError(self._told(f"{text}{error.strerror}")) from error
+
     def missing(self, slot: str) -> MissingModel:
         """The error for an empty slot: what is installed for it, and how to choose."""
         names = self.registry.names(slot)
@@ -401,7 +425,7 @@ class Config:
                 return pydantic.TypeAdapter(int).validate_python(value)
             except pydantic.ValidationError:
                 pass
-        text = f"max_connections: expected a whole number, found {value!r}"
+        text = f"max_connections: expected a whole number, 0 for no limit, found {value!r}"
         raise ConfigError(self._told(text))
 
     def _alternatives(self) -> dict[str, dict[str, Choice]]:
@@ -425,6 +449,9 @@ class Config:
             elif near := schema.nearest(name, ServiceConfig.model_fields):
                 text = f"service_config.{name}: not a setting of xtalk's own{near}"
                 self.warnings.append(self._told(text))
+        if (self.max_connections or 0) < 0:
+            text = f"max_connections: {self.max_connections} means no limit, as 0 does"
+            self.warnings.append(self._told(text))
         for name in self.plugins.order:
             if not any(plugin.goes_by([name]) for plugin in self.registry.plugins.rows):
                 text = f"plugins.order: {name!r} is not an installed plugin"
@@ -458,6 +485,13 @@ class Config:
     def _secret_settings(self) -> Iterator[str]:
         for plugin, cls in self.registry.plugins.call("xtalk_settings"):
             yield from _secret_paths(cls, f"plugins.settings.{plugin}")
+
+
+def _try_to_write(folder: Path) -> None:
+    import tempfile
+
+    folder.mkdir(parents=True, exist_ok=True)
+    tempfile.TemporaryFile(dir=folder).close()
 
 
 def _secret_paths(cls: type, path: str) -> Iterator[str]:

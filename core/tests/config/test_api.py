@@ -112,6 +112,23 @@ def test_from_config(models: Path, tmp_path: Path, as_file: bool) -> None:
     assert made.host.limiter.max_sessions == 3
 
 
+@pytest.mark.parametrize("setting", ["recording", "session_log"])
+def test_a_folder_that_cannot_be_written_is_told_before_anything_is_built(
+    models: Path, tmp_path: Path, setting: str
+) -> None:
+    tree = {**CHOSEN, "service_config": {setting: "deep/down"}}
+    Xtalk.from_config(tree)
+    assert list((tmp_path / "deep/down").iterdir()) == []
+    (tmp_path / "deep/file").write_text("")
+    tree = {**CHOSEN, "tts": "Nothing", "service_config": {setting: "deep/file/below"}}
+    with pytest.raises(ConfigError) as told:
+        Xtalk.from_config(tree)
+    assert str(told.value) == (
+        f"the given configuration: service_config.{setting}: "
+        "nothing can be written in the folder deep/file/below: Not a directory"
+    )
+
+
 def test_a_slot_that_is_needed_is_empty(models: Path) -> None:
     with pytest.raises(MissingModel, match="no llm_agent is installed"):
         Xtalk.from_config({"asr": "Ear", "tts": "Mouth"})

@@ -14,7 +14,7 @@ from xtalk.hookspecs import Model, hookimpl
 from xtalk.plugins import Plugin, Plugins
 from xtalk.registry import PLUGINS, Registry
 from xtalk.schema import MASK
-from xtalk.settings import Choice, Config, ServiceConfig, json_schema
+from xtalk.settings import Choice, Config, PluginsConfig, ServiceConfig, json_schema
 
 
 class Voice:
@@ -241,8 +241,14 @@ def test_missing_models_say_what_is_there() -> None:
         ),
         ({"tts": {"type": 3}}, "tts.type: expected a type name, found 3"),
         ({"tts": {"type": "Voice", "params": 3}}, "tts.params: expected a table, found int"),
-        ({"max_connections": "many"}, "max_connections: expected a whole number, found 'many'"),
-        ({"max_connections": True}, "max_connections: expected a whole number, found True"),
+        (
+            {"max_connections": "many"},
+            "max_connections: expected a whole number, 0 for no limit, found 'many'",
+        ),
+        (
+            {"max_connections": True},
+            "max_connections: expected a whole number, 0 for no limit, found True",
+        ),
         ({"service_config": []}, "service_config: expected a table, found list"),
         (
             {"service_config": {"vad_threshold": 3}},
@@ -308,6 +314,18 @@ def test_check_names_every_problem_with_its_source() -> None:
         "the given configuration: tts: no tts named 'Voise'; installed: Voice, OtherVoice. "
         "Did you mean 'Voice'?",
         "the given configuration: plugins.settings.x: no plugin reads it",
+    ]
+
+
+def test_every_setting_says_what_it_is_for() -> None:
+    fields = {**ServiceConfig.model_fields, **PluginsConfig.model_fields}
+    assert [name for name, field in fields.items() if not field.description] == []
+
+
+def test_a_limit_below_zero_is_said_to_be_none() -> None:
+    config = load({"max_connections": -5})
+    assert config.warnings == [
+        "the given configuration: max_connections: -5 means no limit, as 0 does"
     ]
 
 

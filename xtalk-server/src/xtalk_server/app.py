@@ -147,7 +147,12 @@ def _may_connect(connection: HTTPConnection) -> bool:
     headers, allowed = connection.headers, connection.app.state.allowed_origins
     if is_allowed(headers.get("origin"), headers.get("host"), allowed):
         return True
-    log.warning("refused a page of %.100r: see server.allowed_origins", headers.get("origin"))
+    log.warning(
+        "refused a page of %.100r, since the server was called as %.100r: a proxy must pass on the "
+        "header Host, and pages of other origins must be in server.allowed_origins",
+        headers.get("origin"),
+        headers.get("host"),
+    )
     return False
 
 

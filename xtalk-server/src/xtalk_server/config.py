@@ -30,20 +30,41 @@ class ServerConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    host: str = "127.0.0.1"
+    host: Annotated[
+        str,
+        Field(
+            description="address to listen on; any but a loopback address makes the server "
+            "reachable for others, whose browsers give a page the microphone only over https"
+        ),
+    ] = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535, description="0: any free one")] = 7635
     allowed_origins: Annotated[
-        list[str], Field(description='web pages that may connect, "https://example.org" or "*"')
+        list[str],
+        Field(
+            description="web pages that may connect besides the server's own: "
+            '`"https://example.org"`, or `"*"` for every page; only browsers are asked'
+        ),
     ] = []
     drain_sec: Annotated[
-        float, Field(ge=0, description="how long turns may go on when the server is told to end")
+        float,
+        Field(ge=0, description="how long turns may go on after SIGTERM or SIGINT: docs/deploy.md"),
     ] = 10.0
-    upload_bytes: Annotated[int, Field(gt=0, description="largest text file")] = 1024 * 1024
+    upload_bytes: Annotated[int, Field(gt=0, description="largest text file that is taken")] = (
+        1024 * 1024
+    )
     downloads: Annotated[
-        bool, Field(description="may who knows a session's id have its recording and its log")
+        bool,
+        Field(
+            description="whether who knows the id of a session may have what `recording` and "
+            "`session_log` of `[service_config]` write of it"
+        ),
     ] = False
-    ssl_certfile: str | None = None
-    ssl_keyfile: str | None = None
+    ssl_certfile: Annotated[
+        str | None, Field(description="file with the certificate, for https and wss")
+    ] = None
+    ssl_keyfile: Annotated[
+        str | None, Field(description="its key, where that file does not hold it")
+    ] = None
 
     @classmethod
     def of(cls, config: Config) -> ServerConfig:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, Playwright
+from playwright.sync_api import Browser, Page, Playwright, WebSocketRoute
 
 from xtalk.testing.recordings import recording
 
@@ -113,11 +114,14 @@ class Watched:
         assert (self.console, self.failed, self.foreign) == ([], [], [])
 
 
+WORTH_A_LOOK = ("error", "warning")
+
+
 def watch(page: Page, home: str) -> Watched:
-    """Note errors; let no request through to another host."""
+    """Note errors and warnings; let no request through to another host."""
     watched = Watched(page)
     page.on("pageerror", lambda error: watched.console.append(str(error)))
-    page.on("console", lambda m: m.type == "error" and watched.console.append(m.text))
+    page.on("console", lambda m: m.type in WORTH_A_LOOK and watched.console.append(m.text))
     page.on("requestfailed", lambda r: watched.failed.append(f"{r.url} {r.failure}"))
     page.on("response", lambda r: r.status >= 400 and watched.failed.append(f"{r.url} {r.status}"))
 
@@ -127,6 +131,20 @@ def watch(page: Page, home: str) -> Watched:
 
     page.context.route(lambda url: not url.startswith(home), block)
     return watched
+
+
+class Puppet:
+    """A server in the hands of the test: behind the page's WebSocket instead of the real one."""
+
+    def __init__(self, page: Page) -> None:
+        page.route_web_socket("**/ws", self._opened)
+
+    def _opened(self, socket: WebSocketRoute) -> None:
+        self._socket = socket
+        self.say("session_info", {"session_id": "of-the-test"})
+
+    def say(self, action: str, data: Any) -> None:
+        self._socket.send(json.dumps({"action": action, "data": data}))
 
 
 Visit = Callable[..., Watched]

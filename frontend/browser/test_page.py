@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from browsing import Served, Visit, launched, serving, spoken, watch
+from browsing import Puppet, Served, Visit, launched, serving, spoken, watch
 from playwright.sync_api import Browser, Page, Playwright, WebSocketRoute, expect
 from shown import Show
 from xtalk_example.asr import FixedASR
@@ -46,7 +46,7 @@ def test_a_first_visit_explains_itself(visit: Visit, show: Show) -> None:
     expect(page.get_by_text("It understands English only.")).to_be_visible()
     expect(page.locator(".sayings li")).to_have_count(6)
     expect(page.get_by_role("button", name="Start talking")).to_be_enabled()
-    expect(page.locator(".connection")).to_have_text("Connected")
+    expect(page.locator("p.connection")).to_have_text("Connected")
     show(page, "welcome")
     watched.nothing()
 
@@ -110,9 +110,63 @@ def test_what_was_chosen_is_asked_of_the_next_session(visit: Visit) -> None:
     asked: list[str] = []
     page.on("websocket", lambda ws: ws.on("framesent", lambda f: asked.append(str(f))))
     page.reload()
-    expect(page.locator(".connection")).to_have_text("Connected")
+    expect(page.locator("p.connection")).to_have_text("Connected")
     page.wait_for_function("() => document.querySelector('#upload:not(:disabled)')")
     assert any("change_voice" in frame and "Scottish" in frame for frame in asked)
+
+
+def test_the_voice_can_be_left_to_the_server_again(visit: Visit) -> None:
+    page = visit().page
+    start(page)
+    page.click("#settings")
+    voice = page.locator("select[name=voice]")
+    voice.select_option("British")
+    voice.select_option("The server’s choice")
+    expect(page.get_by_text("From the next conversation on.")).to_be_visible()
+    page.reload()
+    page.click("#settings")
+    expect(page.locator("select[name=voice]")).to_have_value("")
+    expect(page.get_by_text("From the next conversation on.")).to_have_count(0)
+
+
+def test_a_voice_that_the_server_does_not_have_is_forgotten(visit: Visit) -> None:
+    page = visit(path="/status").page
+    kept = {"language": "en", "settings": {"voice": "Ann of another server"}}
+    page.evaluate("kept => { localStorage['xtalk.preferences'] = kept }", json.dumps(kept))
+    page.goto(page.url.replace("/status", "/"))
+    expect(page.get_by_role("alert")).to_contain_text("cannot change its voice")
+    page.click("#settings")
+    expect(page.locator("select[name=voice]")).to_have_value("")
+    page.reload()
+    expect(page.locator("#upload")).to_be_enabled()
+    page.wait_for_timeout(300)  # for an alert that does not come
+    expect(page.get_by_role("alert")).to_have_count(0)
+
+
+def test_a_speed_that_was_asked_for_in_words_is_the_slider_s(visit: Visit) -> None:
+    page = visit(path="/status").page
+    server = Puppet(page)
+    page.goto(page.url.replace("/status", "/"))
+    start(page)
+    page.click("#settings")
+    server.say("speed_changed", {"speed": 1.2})
+    expect(page.get_by_label("Speed")).to_have_value("1.2")
+
+
+def test_a_loudspeaker_that_fails_is_told_and_not_kept(visit: Visit) -> None:
+    watched = visit()
+    page = watched.page
+    start(page)
+    page.evaluate(
+        "() => void (AudioContext.prototype.setSinkId = async () => {"
+        " throw new DOMException('gone', 'NotFoundError'); })"
+    )
+    page.click("#settings")
+    loudspeakers = page.locator("select[name=loudspeaker]")
+    loudspeakers.select_option(index=1)
+    expect(page.locator(".notice.problem")).to_contain_text("the one before goes on")
+    expect(loudspeakers).to_have_value("")
+    watched.nothing()
 
 
 def test_a_microphone_can_be_chosen_while_it_listens(visit: Visit) -> None:
@@ -239,6 +293,30 @@ def give(page: Page, name: str, content: bytes) -> None:
     page.locator("input[type=file]").set_input_files(file)
 
 
+def test_the_end_stays_in_sight_until_the_reader_goes_up(visit: Visit) -> None:
+    page = visit(path="/status", **PHONE).page
+    server = Puppet(page)
+    page.goto(page.url.replace("/status", "/"))
+    start(page)
+    for turn in range(1, 31):
+        asked = {"text": "what can you do for me today, please tell me", "confidence": 0}
+        server.say("finish_asr", {**asked, "is_final": True, "turn_id": turn})
+        page.wait_for_timeout(turn % 3 * 8)  # a second bubble within the frame, and behind it
+        server.say("update_resp", {"text": "I can tell you the time. " * 6, "turn_id": turn})
+        page.wait_for_timeout(60)
+    expect(page.locator(".said")).to_have_count(60)
+    messages = page.locator(".messages")
+    left = "e => e.scrollHeight - e.scrollTop - e.clientHeight"
+    assert messages.evaluate(left) < 2
+    messages.hover()
+    page.mouse.wheel(0, -10_000)
+    page.wait_for_function("() => document.querySelector('.messages').scrollTop < 400")
+    before = messages.evaluate(left)
+    server.say("update_resp", {"text": "And the date. " * 12, "turn_id": 31})
+    expect(page.locator(".said")).to_have_count(61)
+    assert messages.evaluate(left) > before
+
+
 def test_the_recording_and_the_log_can_be_kept(visit: Visit) -> None:
     page = visit().page
     start(page)
@@ -266,7 +344,7 @@ def test_a_new_conversation_begins_with_an_empty_page(visit: Visit) -> None:
     expect(page.locator(".said.agent")).to_have_count(1, timeout=10_000)
     page.get_by_role("button", name="New conversation").click()
     expect(page.get_by_role("heading", level=1)).to_be_visible()
-    expect(page.locator(".connection")).to_have_text("Connected")
+    expect(page.locator("p.connection")).to_have_text("Connected")
 
 
 NOTICED = {
@@ -307,13 +385,45 @@ def test_thoughts_are_shown_as_they_were_written(visit: Visit, show: Show) -> No
 
 def test_a_refused_microphone_is_told_with_the_way_out(visit: Visit) -> None:
     page = visit().page
-    page.evaluate(
-        "() => void (navigator.mediaDevices.getUserMedia = async () => {"
-        " throw new DOMException('no', 'NotAllowedError'); })"
-    )
+    without_microphone(page, "NotAllowedError")
     page.click("#start")
     expect(page.get_by_role("alert")).to_contain_text("Allow it beside the address")
     expect(page.get_by_role("button", name="Start talking")).to_be_enabled()
+    page.evaluate("() => delete navigator.mediaDevices.getUserMedia")
+    start(page)
+    expect(page.get_by_role("alert")).to_have_count(0)
+
+
+def without_microphone(page: Page, error: str) -> None:
+    page.evaluate(
+        "error => void (navigator.mediaDevices.getUserMedia = async () => {"
+        " throw new DOMException('no', error); })",
+        error,
+    )
+
+
+def test_what_fails_is_told_in_chinese_on_a_chinese_page(visit: Visit, show: Show) -> None:
+    page = visit(locale="zh-CN", viewport={"width": 1000, "height": 820}).page
+    start(page)
+    give(page, "note.txt", b"Anything.")
+    expect(page.locator(".said.agent")).to_have_count(1, timeout=10_000)
+    page.click("#start")
+    without_microphone(page, "NotFoundError")
+    page.click("#start")
+    expect(page.get_by_role("alert")).to_contain_text("没有找到麦克风")
+    page.route("**/api/upload", lambda route: route.abort())
+    give(page, "note.txt", b"Anything.")
+    expect(page.get_by_role("alert")).to_have_text("文本未能发送。")
+    expect(page.locator(".info")).to_contain_text(["没有找到麦克风", "文本未能发送。"])
+    show(page, "problem-chinese")
+
+
+def test_a_refused_text_is_told_until_the_next_is_given(visit: Visit) -> None:
+    page = visit().page
+    give(page, "note.txt", b"\xff\xfe\xff")
+    expect(page.get_by_role("alert")).to_contain_text("The text could not be given")
+    give(page, "note.txt", b"Anything.")
+    expect(page.get_by_role("alert")).to_have_count(0)
 
 
 def test_plain_http_from_another_machine_is_told_with_the_way_out(
@@ -344,12 +454,15 @@ def test_it_comes_back_after_the_server_was_away(silent: Browser, show: Show) ->
         page.goto(url)
         page.evaluate("window.same = true")
         start(page)
-    expect(page.locator(".connection")).to_have_text("Reconnecting", timeout=10_000)
+        give(page, "note.txt", b"Anything.")
+        expect(page.locator(".said.agent")).to_have_count(1, timeout=10_000)
+    expect(page.locator("p.connection")).to_have_text("Reconnecting", timeout=10_000)
     expect(page.locator(".notice.lost")).to_contain_text("No connection to the server")
     expect(page.locator(".turn")).to_contain_text("Nobody hears you")
+    expect(page.locator(".info.connection")).to_have_count(1)
     show(page, "reconnecting")
     with serving("--port", str(port)):
-        expect(page.locator(".connection")).to_have_text("Connected", timeout=20_000)
+        expect(page.locator("p.connection")).to_have_text("Connected", timeout=20_000)
         expect(page.locator(".notice.lost")).to_have_count(0)
         expect(page.locator(".start.stop")).to_be_visible()
         assert page.evaluate("window.same") is True, "without a reload"
@@ -371,11 +484,15 @@ def test_the_place_in_the_queue_is_told(silent: Browser, tmp_path: Path, show: S
         first.goto(url)
         expect(first.locator("#upload")).to_be_enabled()
         second.goto(url)
-        expect(second.locator(".notice.queue")).to_contain_text("You are number 1 in the queue")
+        notice = second.locator(".notice.queue")
+        expect(notice).to_contain_text("You are number 1 in the queue. Press Start")
+        start(second)
+        expect(notice).to_contain_text("it begins by itself")
+        expect(second.locator(".turn")).to_contain_text("Nobody hears you yet.")
         show(second, "queue")
         contexts[0].close()
-        expect(second.locator(".notice.queue")).to_have_count(0)
-        expect(second.locator("#upload")).to_be_enabled()
+        expect(notice).to_have_count(0)
+        expect(second.locator(".turn")).to_contain_text("Your turn")
         contexts[1].close()
 
 
@@ -400,15 +517,20 @@ def test_a_server_that_is_not_ready_yet_is_told_and_waited_for(visit: Visit) -> 
 
 def test_an_end_by_the_server_is_told_with_the_way_on(silent: Browser, tmp_path: Path) -> None:
     config = tmp_path / "xtalk.toml"
-    limit = "\n[service_config]\nsession_limit_sec = 1\n"
+    limit = "\n[service_config]\nsession_limit_sec = 4\n"
     config.write_text(DEFAULT.read_text("utf-8") + limit, "utf-8")
     with serving(config=config) as url:
         page = silent.new_page()
         page.goto(url)
+        give(page, "note.txt", b"Anything.")
+        expect(page.locator(".said.agent")).to_have_count(1)
         alert = page.locator(".notice.ended")
         expect(alert).to_contain_text("The conversation is over.")
+        expect(page.locator(".info.connection")).to_have_text(
+            "The server ended the connection. The server says: time is up"
+        )
         alert.get_by_role("button", name="New conversation").click()
-        expect(page.locator(".connection")).to_have_text("Connected")
+        expect(page.locator("p.connection")).to_have_text("Connected")
         page.close()
 
 

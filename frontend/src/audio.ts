@@ -112,7 +112,12 @@ class BrowserOutput implements Output {
 
   async setDevice(id: string): Promise<void> {
     const context = this.#context as AudioContext & { setSinkId?(id: string): Promise<void> };
-    await context.setSinkId?.(id);
+    try {
+      await context.setSinkId?.(id);
+    } catch (error) {
+      const message = "This loudspeaker cannot be used; the one before goes on.";
+      throw new AudioFailure("loudspeaker-failed", message, error);
+    }
   }
 
   wake(): void {

@@ -8,7 +8,7 @@ import { encodePcm } from "./pcm.ts";
 import { Session } from "./session.ts";
 import { loadSilero } from "./silero.ts";
 import { Sound, type SoundListener } from "./sound.ts";
-import { initialState, type ConnectionState, type ProblemCode } from "./state.ts";
+import { initialState, type ConnectionState, type Problem, type ProblemCode } from "./state.ts";
 import type { Settings, State } from "./state.ts";
 import { isolated, Store } from "./store.ts";
 import { type Socket, Transport } from "./transport.ts";
@@ -52,7 +52,10 @@ export interface Conversation {
   subscribe(subscriber: Subscriber): Unsubscribe;
   readonly state: State;
 
-  /** Start the microphone, or stop it and end the conversation; nothing while loading. */
+  /**
+   * Start the microphone, or stop it and end the conversation; nothing while it is being opened.
+   * In the queue it waits, and is listened to when the session begins.
+   */
   toggleStreaming(): Promise<void>;
   /** Stop, begin a new session on a new connection, and clear what is shown. */
   restart(): void;
@@ -62,6 +65,7 @@ export interface Conversation {
   /** End for good: closes the socket, the microphone and the audio. */
   close(): void;
 
+  /** "" is the server's choice: not in this session any more, but in the next. */
   changeVoice(name: string): void;
   /** 0.5 to 1.5 */
   changeTTSSpeed(speed: number): void;
@@ -77,7 +81,10 @@ export interface Conversation {
   /** Rejects with a sentence for the user when the server refuses the file. */
   uploadFile(file: File): Promise<void>;
 
-  /** Device id "" is the browser's choice. The microphone changes without a restart. */
+  /**
+   * Device id "" is the browser's choice. The microphone changes without a restart. One that
+   * cannot be used is told as a problem, and the one before goes on.
+   */
   selectInput(deviceId: string): Promise<void>;
   selectOutput(deviceId: string): Promise<void>;
   refreshDevices(): Promise<void>;
@@ -147,6 +154,14 @@ function watch(events: EnvironmentEvents): () => void {
   };
 }
 
+const NO_SOUND = [
+  "insecure",
+  "microphone-denied",
+  "microphone-missing",
+  "microphone-failed",
+  "audio-failed",
+] as const;
+
 const UNDUCK_MS = 1000; // after speech that the server has not taken for an interruption
 
 class Spoken implements Conversation {
@@ -162,7 +177,9 @@ class Spoken implements Conversation {
   #loading: Promise<void> | null = null;
   #sound: Sound | null = null;
   #run = 0; // of the microphone: what an earlier one was still opening is to be closed
+  #opening = false; // the microphone
   #admitted = false; // to a session, rather than waiting for one
+  #away = false; // the connection, since a session was lost or did not begin; and that was told
   #closed = false;
   #cancelUnduck = () => {};
 
@@ -208,13 +225,15 @@ class Spoken implements Conversation {
 
   async toggleStreaming(): Promise<void> {
     if (this.state.streaming) return this.#stop();
-    if (this.state.loading || this.#closed) return;
+    if (this.#opening || this.#closed) return;
     if (this.state.connection === "closed") this.#transport.open();
     await this.#start();
   }
 
   restart(): void {
+    if (this.#closed) return;
     this.#stop();
+    this.#away = false;
     this.#transport.open();
     this.#session.clear();
     const { connection, settings, devices, micMuted, detector, denoising } = this.state;
@@ -237,7 +256,8 @@ class Spoken implements Conversation {
 
   async #start(): Promise<void> {
     const run = ++this.#run;
-    this.#store.set({ loading: true });
+    this.#opening = true;
+    this.#showLoading();
     try {
       const sound = await this.#open();
       if (run === this.#run) this.#begin(sound);
@@ -246,8 +266,13 @@ class Spoken implements Conversation {
       if (!(error instanceof AudioFailure)) throw error;
       this.#fail(error);
     } finally {
-      if (run === this.#run) this.#store.set({ loading: this.state.queued });
+      if (run === this.#run) this.#opening = false;
+      this.#showLoading();
     }
+  }
+
+  #showLoading(): void {
+    this.#store.set({ loading: this.#opening || this.state.queued });
   }
 
   #open(): Promise<Sound> {
@@ -262,20 +287,22 @@ class Spoken implements Conversation {
     sound.ear.use(this.#models); // which may have come while it was being opened
     sound.ear.mute(this.state.micMuted);
     this.#store.set({ streaming: true });
+    this.#session.solved(...NO_SOUND);
     this.#announce();
     void this.refreshDevices(); // which have names now
   }
 
   #stop(): void {
     this.#run += 1;
+    this.#opening = false;
     this.#cancelUnduck();
     if (this.state.streaming) this.#send({ action: "conversation_end", timestamp: this.#wall() });
-    this.#session.playback = null;
     this.#sound?.close();
     this.#sound = null;
+    this.#session.silence();
+    this.#showLoading();
     this.#store.set({
       streaming: false,
-      loading: this.state.queued,
       streamState: "idle",
       userSpeech: "none",
       inputLevel: 0,
@@ -330,14 +357,12 @@ class Spoken implements Conversation {
     }
   }
 
-  #tell(code: "denoiser-failed" | "detector-failed", text: string): void {
-    this.#session.info(text, "notice");
-    this.#session.problem(code, text);
+  #tell(code: "denoiser-failed" | "detector-failed", message: string): void {
+    this.#session.problem({ code, message }, "notice");
   }
 
-  #fail(failure: AudioFailure): void {
-    this.#session.info(failure.message, "error");
-    this.#session.problem(failure.code, failure.message);
+  #fail({ code, message }: AudioFailure | Refused): void {
+    this.#session.problem({ code, message });
   }
 
   // --- the connection -------------------------------------------------------------------------
@@ -348,15 +373,27 @@ class Spoken implements Conversation {
     this.#store.set({ connection, retryAt });
     if (connection === "open") return;
     this.#leave();
-    if (connection === "waiting" && before === "open") {
-      this.#lost("connection-lost", "The connection was lost. Trying again …");
-    } else if (connection === "waiting") {
-      this.#lost("connection-refused", "The server cannot be reached. Trying again …");
-    } else if (connection === "closed" && reason !== undefined) {
+    if (connection === "waiting") this.#lost(before === "open");
+    else if (connection === "closed" && reason !== undefined) {
       if (streaming) this.#stop();
-      const code = wasAdmitted ? "session-ended" : "connection-refused";
-      this.#lost(code, `The server ended the connection: ${reason || "it gave no reason"}.`);
+      this.#ended(wasAdmitted ? "session-ended" : "connection-refused", reason);
     }
+  }
+
+  /** Told once, however many attempts fail. */
+  #lost(wasOpen: boolean): void {
+    if (this.#away) return;
+    this.#away = true;
+    const problem: Omit<Problem, "at"> = wasOpen
+      ? { code: "connection-lost", message: "The connection was lost. Trying again …" }
+      : { code: "connection-refused", message: "The server cannot be reached. Trying again …" };
+    this.#session.problem(problem, "connection");
+  }
+
+  #ended(code: ProblemCode, reason: string): void {
+    this.#away = false;
+    const message = `The server ended the connection: ${reason || "it gave no reason"}.`;
+    this.#session.problem({ code, message, reason }, "connection");
   }
 
   /** No session any more. */
@@ -364,8 +401,8 @@ class Spoken implements Conversation {
     this.#admitted = false;
     this.#cancelUnduck();
     this.#session.lost();
-    const loading = this.state.queued ? false : this.state.loading;
-    this.#store.set({ queued: false, queuePosition: null, currentSessionId: null, loading });
+    this.#store.set({ queued: false, queuePosition: null, currentSessionId: null });
+    this.#showLoading();
   }
 
   #clock(clockOffset: number, roundTrip: number): void {
@@ -373,16 +410,9 @@ class Spoken implements Conversation {
     this.#session.waterfall.roundTrip(roundTrip);
   }
 
-  /** Once, however many attempts fail. */
-  #lost(code: ProblemCode, text: string): void {
-    const { problems, messages } = this.state;
-    if (messages.at(-1)?.kind === "connection" && problems.at(-1)?.code === code) return;
-    this.#session.info(text, "connection");
-    this.#session.problem(code, text);
-  }
-
   #enter(): void {
     this.#admitted = true;
+    this.#away = false;
     this.#transport.settled();
     const { voice, speed } = this.state.settings;
     if (voice) this.changeVoice(voice);
@@ -402,10 +432,12 @@ class Spoken implements Conversation {
   /** What cannot be understood ends neither the connection nor the conversation. */
   #receive(message: ServerMessage): void {
     isolated(() => this.#session.receive(message));
+    this.#showLoading();
   }
 
+  /** Only a session is told anything: who waits for one is heard by nobody. */
   #send(message: ClientMessage): void {
-    this.#transport.send(message);
+    if (this.#admitted) this.#transport.send(message);
   }
 
   #wall(): number {
@@ -490,13 +522,13 @@ class Spoken implements Conversation {
   // --- settings -------------------------------------------------------------------------------
 
   changeVoice(name: string): void {
-    this.#keep({ voice: name });
-    this.#send({ action: "change_voice", voice_name: name, timestamp: this.#wall() });
+    this.#session.keep({ voice: name });
+    if (name) this.#send({ action: "change_voice", voice_name: name, timestamp: this.#wall() });
   }
 
   changeTTSSpeed(speed: number): void {
-    const clamped = Math.min(1.5, Math.max(0.5, speed));
-    this.#keep({ speed: clamped });
+    const clamped = within(speed, 0.5, 1.5);
+    this.#session.keep({ speed: clamped });
     this.#send({ action: "change_tts_speed", speed: clamped, timestamp: this.#wall() });
   }
 
@@ -528,18 +560,35 @@ class Spoken implements Conversation {
   }
 
   async selectInput(deviceId: string): Promise<void> {
-    this.#keep({ inputDevice: deviceId });
-    try {
-      await this.#sound?.listen(deviceId);
-    } catch (error) {
-      if (!(error instanceof AudioFailure)) throw error;
-      this.#fail(error);
-    }
+    const used = () => this.#sound?.listen(deviceId);
+    const works = await this.#select("inputDevice", deviceId, used);
+    if (works && this.#sound) this.#session.solved(...NO_SOUND);
   }
 
   async selectOutput(deviceId: string): Promise<void> {
-    this.#keep({ outputDevice: deviceId });
-    await this.#sound?.playback.setDevice(deviceId);
+    const used = () => this.#sound?.playback.setDevice(deviceId);
+    const works = await this.#select("outputDevice", deviceId, used);
+    if (works) this.#session.solved("loudspeaker-failed");
+  }
+
+  /** Whether it can be used; if not, the setting is the one before again. */
+  async #select(
+    which: "inputDevice" | "outputDevice",
+    deviceId: string,
+    used: () => Promise<void> | undefined,
+  ): Promise<boolean> {
+    const before = this.state.settings[which];
+    this.#session.keep({ [which]: deviceId });
+    try {
+      await used();
+      return true;
+    } catch (error) {
+      if (!(error instanceof AudioFailure)) throw error;
+      const chosen = this.state.settings[which] === deviceId; // and none since
+      if (chosen) this.#session.keep({ [which]: before });
+      this.#fail(error);
+      return false;
+    }
   }
 
   async refreshDevices(): Promise<void> {
@@ -548,28 +597,25 @@ class Spoken implements Conversation {
   }
 
   setVolume(volume: number): void {
-    const clamped = Math.min(1, Math.max(0, volume));
-    this.#keep({ volume: clamped });
+    const clamped = within(volume, 0, 1);
+    this.#session.keep({ volume: clamped });
     this.#sound?.playback.setVolume(clamped);
-  }
-
-  #keep(change: Partial<Settings>): void {
-    this.#store.set({ settings: { ...this.state.settings, ...change } });
   }
 
   // --- files and drawings ---------------------------------------------------------------------
 
   async uploadFile(file: File): Promise<void> {
     this.#store.set({ uploading: true });
-    this.#session.turn("processing");
+    this.#session.solved("upload-failed", "upload-unsent");
+    const callOff = this.#session.expect();
     try {
       await this.#upload(file);
     } catch (error) {
-      this.#session.turn("idle");
-      const message = error instanceof Refused ? error.message : "The file could not be sent.";
-      this.#session.info(message, "error");
-      this.#session.problem("upload-failed", message);
-      throw new Error(message, { cause: error });
+      callOff();
+      const unsent = () => new Refused("upload-unsent", "The file could not be sent.", error);
+      const refused = error instanceof Refused ? error : unsent();
+      this.#fail(refused);
+      throw refused;
     } finally {
       this.#store.set({ uploading: false });
     }
@@ -577,12 +623,14 @@ class Spoken implements Conversation {
 
   async #upload(file: File): Promise<void> {
     const session = this.state.currentSessionId;
-    if (!session) throw new Refused("There is no session to send the file to yet.");
+    if (!session) {
+      throw new Refused("upload-unsent", "There is no session to send the file to yet.");
+    }
     const form = new FormData();
     form.set("session_id", session);
     form.set("file", typed(file), file.name);
     const response = await this.#environment.post(new URL("api/upload", this.#api).href, form);
-    if (!response.ok) throw new Refused(await reason(response));
+    if (!response.ok) throw await refusal(response);
   }
 
   onNewAudioOutput(listener: AudioListener): Unsubscribe {
@@ -596,8 +644,21 @@ class Spoken implements Conversation {
   }
 }
 
-/** A refusal in words that the user may read. */
-class Refused extends Error {}
+/** A file that was not taken, in words that the user may read. */
+class Refused extends Error {
+  readonly code: ProblemCode;
+
+  constructor(code: ProblemCode, message: string, cause?: unknown) {
+    super(message, { cause });
+    this.code = code;
+  }
+}
+
+/** The nearest number from `low` to `high`; RangeError for what is no number. */
+function within(number: number, low: number, high: number): number {
+  if (Number.isNaN(number)) throw new RangeError(`a number from ${low} to ${high} is needed`);
+  return Math.min(high, Math.max(low, number));
+}
 
 function apiUrl(socket: URL, given?: string): URL {
   if (given !== undefined) return new URL(given, globalThis.location?.href);
@@ -611,8 +672,9 @@ function typed(file: File): Blob {
   return file.type ? file : new Blob([file], { type: "text/plain" });
 }
 
-async function reason(response: Response): Promise<string> {
+async function refusal(response: Response): Promise<Refused> {
   const body: unknown = await response.json().catch(() => null);
   const detail = typeof body === "object" && body && "detail" in body ? body.detail : null;
-  return typeof detail === "string" ? detail : `The server refused the file (${response.status}).`;
+  if (typeof detail === "string") return new Refused("upload-failed", detail);
+  return new Refused("upload-unsent", `The server refused the file (${response.status}).`);
 }

@@ -15,6 +15,7 @@ export interface Output {
   /** When a sample of this context time (s) leaves the loudspeaker, in the clock's ms. */
   audibleAt(time: number): number;
   setVolume(volume: number): void;
+  /** AudioFailure when it cannot be used; then the one before goes on. */
   setDevice(id: string): Promise<void>;
   /** Run again after the browser has suspended it. */
   wake(): void;

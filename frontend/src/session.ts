@@ -4,12 +4,13 @@ import type { Clock } from "./clock.ts";
 import { PcmDecoder } from "./pcm.ts";
 import type { Playback, PlaybackListener } from "./playback.ts";
 import { appended, type LatencyTrace, type PlaybackState, type ProblemCode } from "./state.ts";
-import type { LogEntry, State, StreamState } from "./state.ts";
+import type { LogEntry, Message, Problem, Settings, State, StreamState } from "./state.ts";
 import type { Store } from "./store.ts";
 import { Transcript } from "./transcript.ts";
 import { Waterfall } from "./waterfall.ts";
 import {
   type ClientMessage,
+  type ErrorMessage,
   type LatencyMetricsMessage,
   SAMPLE_RATE_OUT,
   type ServerMessage,
@@ -54,8 +55,9 @@ export class Session implements PlaybackListener {
   #meta: TtsChunkMetaMessage["data"] | null = null;
   #replying = 0; // the turn whose text came last
   #sounding = 0; // the turn whose audio is not over
-  #thinking = false; // an accepted turn has no reply yet
+  #awaited = 0; // the turn that was accepted and has no reply yet
   #traced = 0; // the turn of the last trace
+  #speed = 1; // that the server has confirmed
 
   constructor(store: Store<State>, clock: Clock, options: SessionOptions) {
     this.#store = store;
@@ -88,26 +90,61 @@ export class Session implements PlaybackListener {
     this.playback?.abandon();
     this.#chunks.clear();
     this.#meta = null;
-    this.#sounding = this.#replying = this.#traced = 0;
-    this.#thinking = false;
+    this.#sounding = this.#replying = this.#awaited = this.#traced = 0;
     this.waterfall.reset();
     this.transcript.newSession();
     this.turn("idle");
     this.#show();
   }
 
+  /** The loudspeaker is off: what has not been heard by now never will be. */
+  silence(): void {
+    this.playback = null;
+    this.#decoder.reset();
+    this.#chunks.clear();
+    this.#meta = null;
+    this.#sounding = this.#awaited = 0;
+    this.transcript.cutOff(Infinity);
+    this.#show();
+  }
+
+  /** An answer will come that no words of the user are for. Returns what calls that off. */
+  expect(): () => void {
+    if (this.#awaited) return () => {};
+    const turnId = this.#replying + 1;
+    this.#awaited = turnId;
+    if (this.#store.value.streamState === "idle") this.turn("processing");
+    return () => {
+      if (this.#awaited === turnId) this.#awaited = 0;
+      if (this.#store.value.streamState === "processing") this.#turnBack();
+    };
+  }
+
   turn(streamState: StreamState): void {
     this.#store.set({ streamState });
   }
 
-  info(text: string, kind: "connection" | "queue" | "error" | "notice"): void {
-    this.transcript.info(text, kind);
+  /** What went wrong, and a line that tells it: the message, or other words for it. */
+  problem(
+    problem: Omit<Problem, "at">,
+    kind: NonNullable<Message["kind"]> = "error",
+    line = problem.message,
+  ): void {
+    const entry = { ...problem, at: this.#clock.wall() };
+    this.#store.set({ problems: appended(this.#store.value.problems, entry) });
+    this.transcript.problem(line, kind, entry);
     this.#show();
   }
 
-  problem(code: ProblemCode, message: string): void {
-    const problem = { code, message, at: this.#clock.wall() };
-    this.#store.set({ problems: appended(this.#store.value.problems, problem) });
+  solved(...codes: readonly ProblemCode[]): void {
+    const problems = this.#store.value.problems.map((problem) =>
+      codes.includes(problem.code) ? { ...problem, solved: true } : problem,
+    );
+    this.#store.set({ problems });
+  }
+
+  keep(change: Partial<Settings>): void {
+    this.#store.set({ settings: { ...this.#store.value.settings, ...change } });
   }
 
   clear(): void {
@@ -125,7 +162,7 @@ export class Session implements PlaybackListener {
   began(index: number, at: number): void {
     const turnId = this.#chunks.get(index)?.turnId;
     if (turnId === undefined) return;
-    this.#thinking = false;
+    this.#answered(turnId);
     this.transcript.goesOn(turnId);
     this.#trace(this.waterfall.audible(turnId, at, this.#clock.wall()));
     this.#show();
@@ -145,7 +182,7 @@ export class Session implements PlaybackListener {
     this.#options.send({ action: "tts_playback_finished", timestamp: this.#wall(at) });
     this.transcript.heard(this.#sounding, Infinity);
     this.#sounding = 0;
-    if (this.#store.value.streamState === "speaking") this.turn("idle");
+    if (this.#store.value.streamState === "speaking") this.#turnBack();
     this.#show();
   }
 
@@ -159,7 +196,7 @@ export class Session implements PlaybackListener {
     session_info: ({ data }) => this.#admitted(data),
     queue_status: ({ position }) => this.#queued(position),
     queue_granted: () => {
-      this.#store.set({ queued: false, queuePosition: null, loading: false });
+      this.#store.set({ queued: false, queuePosition: null });
       this.transcript.info("It's your turn!", "queue");
     },
     update_asr: ({ data }) => {
@@ -169,10 +206,13 @@ export class Session implements PlaybackListener {
     finish_asr: ({ data }) => {
       this.transcript.user(data.text, data.turn_id, true);
       this.waterfall.transcribed(data.turn_id);
-      this.#thinking = true;
+      this.#awaited = data.turn_id;
       this.turn("processing");
     },
-    invalid_asr_result: () => this.#turnBack(),
+    invalid_asr_result: ({ turn_id: turnId }) => {
+      if (turnId !== undefined) this.#givenUp(turnId);
+      this.#turnBack();
+    },
     refine_transcription: ({ data }) => {
       if (this.#options.simGen) this.transcript.refine(data.text);
     },
@@ -200,8 +240,12 @@ export class Session implements PlaybackListener {
       this.#turnBack();
     },
     voice_changed: ({ data: { name } }) => {
-      const settings = { ...this.#store.value.settings, voice: name };
-      this.#store.set({ currentVoiceName: name, settings });
+      this.#store.set({ currentVoiceName: name });
+      this.keep({ voice: name });
+    },
+    speed_changed: ({ data: { speed } }) => {
+      this.#speed = speed;
+      this.keep({ speed });
     },
     emotion_changed: ({ data }) => this.#store.set({ emotion: data }),
     tool_called: ({ data }) => this.#called(data),
@@ -226,20 +270,20 @@ export class Session implements PlaybackListener {
       const decision = { ...data, at: this.#clock.wall() };
       this.#store.set({ decisions: appended(this.#store.value.decisions, decision) });
     },
-    error: ({ data }) => {
-      this.transcript.info(`Error: ${data}`, "error");
-      this.problem("server", data);
-    },
+    error: (message) => this.#failed(message),
   };
 
   #admitted(data: SessionInfoMessage["data"]): void {
     this.#rate = data.sample_rate_out ?? this.#options.ttsSampleRate ?? SAMPLE_RATE_OUT;
-    const { loading, queued } = this.#store.value;
+    this.#speed = 1;
     this.#store.set({
       currentSessionId: data.session_id,
       queued: false,
       queuePosition: null,
-      loading: queued ? false : loading,
+      // Of the session before: this one counts its turns anew and has a voice of its own.
+      traces: [],
+      currentVoiceName: null,
+      emotion: null,
     });
     this.#options.admitted();
   }
@@ -248,13 +292,32 @@ export class Session implements PlaybackListener {
     if (position !== this.#store.value.queuePosition) {
       this.transcript.info(`Position ${position} in the queue.`, "queue");
     }
-    this.#store.set({ queued: true, queuePosition: position, loading: true });
+    this.#store.set({ queued: true, queuePosition: position });
   }
 
   #told(text: string, turnId: number): void {
     this.transcript.assistant(text, turnId, true);
-    this.#thinking = false;
-    if (!this.playback) this.turn("idle"); // no audio will say that it is over
+    this.#answered(turnId);
+    if (this.playback) return;
+    this.transcript.unspoken(turnId);
+    this.turn("idle"); // no audio will say that it is over
+  }
+
+  #answered(turnId: number): void {
+    if (turnId >= this.#awaited) this.#awaited = 0;
+  }
+
+  #givenUp(turnId: number): void {
+    this.#answered(turnId);
+    this.transcript.unspoken(turnId);
+  }
+
+  /** What was asked for in vain is not asked for again. */
+  #failed({ data: message, error_type: type }: ErrorMessage): void {
+    if (type === "voice_not_changed") {
+      this.keep({ voice: this.#store.value.currentVoiceName ?? "" });
+    } else if (type === "speed_not_changed") this.keep({ speed: this.#speed });
+    this.problem({ code: "server", message }, "error", `Error: ${message}`);
   }
 
   #stopped(): void {
@@ -268,7 +331,7 @@ export class Session implements PlaybackListener {
   /** The user's turn was none. */
   #turnBack(): void {
     const speaking = this.playback?.active && !this.playback.paused;
-    this.turn(speaking ? "speaking" : this.#thinking ? "processing" : "idle");
+    this.turn(speaking ? "speaking" : this.#awaited ? "processing" : "idle");
   }
 
   #called({ name, args }: ToolCalledMessage["data"]): void {

@@ -31,6 +31,10 @@ export interface Message {
   readonly kind?: "connection" | "queue" | "tool" | "error" | "notice";
   /** The reply was cut off: what lies beyond `heardChars` was never heard. */
   readonly interrupted?: boolean;
+  /** No sound will come of what lies beyond `heardChars`: it is there to be read. */
+  readonly unspoken?: boolean;
+  /** What an `info` message tells of, for pages that word it themselves. */
+  readonly problem?: Problem;
   /** The tool call of an `info` message of kind `tool`. */
   readonly tool?: { readonly name: string; readonly args: Readonly<Record<string, unknown>> };
   /** Wall clock, ms, when the message was begun. */
@@ -104,7 +108,11 @@ export interface LogEntry {
 export interface Problem {
   readonly code: ProblemCode;
   readonly message: string;
+  /** The server's own words, where `message` is more than they. */
+  readonly reason?: string;
   readonly at: number;
+  /** It stands in nobody's way any more: the microphone works, another file was given. */
+  readonly solved?: boolean;
 }
 
 /** For pages that word a problem themselves, or in another language. */
@@ -114,12 +122,14 @@ export type ProblemCode =
   | "microphone-missing"
   | "microphone-failed"
   | "audio-failed"
+  | "loudspeaker-failed" // the one that was chosen; the one before goes on
   | "connection-lost"
   | "connection-refused"
   | "session-ended" // by the server: idle for too long, or the time is up
   | "detector-failed" // silero could not be loaded; the energy detector does its work
   | "denoiser-failed"
-  | "upload-failed"
+  | "upload-failed" // refused by the server, in its words
+  | "upload-unsent" // it did not come so far
   | "server"; // said by the server, in its words
 
 export interface Settings {
@@ -141,7 +151,7 @@ export interface Device {
 }
 
 export interface State {
-  // The original's fields, with their meanings.
+  // The original's fields, with their meanings; `loading` is also true in the queue.
   readonly queued: boolean;
   readonly queuePosition: number | null;
   readonly latency: Latency;

@@ -1,6 +1,6 @@
 // What was said, message by message, and how much of it was heard.
 
-import type { Message } from "./state.ts";
+import type { Message, Problem } from "./state.ts";
 
 type Kind = NonNullable<Message["kind"]>;
 
@@ -45,9 +45,18 @@ export class Transcript {
 
   /** A line that nobody said; of a tool, above the reply that it belongs to. */
   info(content: string, kind: Kind, tool?: NonNullable<Message["tool"]>): void {
-    const message = this.#made("info", 0, { content, kind, final: true, ...(tool && { tool }) });
+    this.#inform({ content, kind, ...(tool && { tool }) });
+  }
+
+  /** A line that tells of a problem. */
+  problem(content: string, kind: Kind, problem: Problem): void {
+    this.#inform({ content, kind, problem });
+  }
+
+  #inform(line: Partial<Message>): void {
+    const message = this.#made("info", 0, { ...line, final: true });
     const last = this.#messages.at(-1);
-    const above = tool && last?.role === "assistant" && !last.final ? 1 : 0;
+    const above = line.tool && last?.role === "assistant" && !last.final ? 1 : 0;
     this.#insert(message, this.#messages.length - above);
   }
 
@@ -60,21 +69,30 @@ export class Transcript {
     this.#put(at, { ...message, heardChars });
   }
 
-  /** The reply sounds after all, having been taken for cut off. */
+  /** No more of the reply will sound; what was cut off before stays cut off. */
+  unspoken(turnId: number): void {
+    const at = this.#find("assistant", turnId);
+    const message = this.#messages[at];
+    if (!message || message.interrupted || message.heardChars >= message.content.length) return;
+    this.#put(at, { ...message, final: true, unspoken: true });
+  }
+
+  /** The reply sounds after all, having been taken for cut off or silent. */
   goesOn(turnId: number): void {
     const at = this.#find("assistant", turnId);
     const message = this.#messages[at];
-    if (!message?.interrupted) return;
-    const { interrupted: _, ...rest } = message;
+    if (!message?.interrupted && !message?.unspoken) return;
+    const { interrupted: _, unspoken: __, ...rest } = message;
     this.#put(at, rest);
   }
 
   /** Another turn has begun: what was not heard of the replies before never will be. */
   cutOff(before: number): void {
     this.#messages = this.#messages.map((message) => {
-      const { id, role, turnId, content, heardChars } = message;
+      const { id, role, turnId, content, heardChars, unspoken } = message;
       const old = id >= this.#session && role === "assistant" && turnId < before;
-      return old && heardChars < content.length ? { ...message, interrupted: true } : message;
+      const open = old && heardChars < content.length && !unspoken;
+      return open ? { ...message, interrupted: true } : message;
     });
   }
 

@@ -129,6 +129,37 @@ test("a refused microphone is told in words and by a code, and leaves nothing op
   assert.equal(environment.audio.output.closed, true);
 });
 
+test("a microphone that works in the end stands in nobody's way any more", async () => {
+  const { environment, conversation } = setUp();
+  admit(environment.socket);
+  environment.audio.failure = new AudioFailure("microphone-denied", "It was not allowed.");
+  await conversation.toggleStreaming();
+  assert.equal(conversation.state.problems.at(-1)?.solved, undefined);
+  environment.audio.failure = null;
+  await conversation.toggleStreaming();
+  assert.equal(conversation.state.problems.at(-1)?.solved, true);
+});
+
+test("a stop in mid-reply leaves nothing of it still to come", async () => {
+  const { conversation, socket } = await speaking();
+  await conversation.toggleStreaming();
+  const [story] = conversation.state.messages;
+  assert.equal(story?.interrupted, true);
+  assert.ok((story?.heardChars as number) < (story?.content.length as number));
+  await conversation.toggleStreaming();
+  assert.equal(socket.of("tts_playback_finished").length, 0);
+  assert.equal(conversation.state.streamState, "idle");
+});
+
+test("a stop while the server thinks leaves nobody thinking", async () => {
+  const { conversation, socket } = await started();
+  heard(socket, "what time is it", 1);
+  await conversation.toggleStreaming();
+  await conversation.toggleStreaming();
+  socket.receive({ action: "invalid_asr_result", data: "" });
+  assert.equal(conversation.state.streamState, "idle");
+});
+
 test("close leaves no timer, no socket, no listener, no audio", async () => {
   const { environment, conversation, clock, audio, socket } = await started();
   heard(socket, "hello", 1);
@@ -144,6 +175,8 @@ test("close leaves no timer, no socket, no listener, no audio", async () => {
   assert.equal(audio.microphones[0]?.closed, true);
   await conversation.toggleStreaming();
   assert.equal(audio.microphones.length, 1);
+  conversation.restart();
+  assert.equal(environment.sockets.length, 1);
 });
 
 test("restart begins a new session on a new connection and clears what is shown", async () => {
@@ -219,6 +252,7 @@ test("audio while the microphone is off is dropped, and its text shown", async (
   admit(environment.socket);
   reply(environment.socket, 1, "About your file.", [1]);
   assert.equal(conversation.state.messages[0]?.content, "About your file.");
+  assert.equal(conversation.state.messages[0]?.unspoken, true);
   assert.equal(conversation.state.streamState, "idle");
   assert.equal(environment.socket.of("tts_chunk_played").length, 0);
 });
@@ -572,6 +606,19 @@ test("many failed attempts are one line", async () => {
   assert.equal(conversation.state.messages.length, 1);
 });
 
+test("a loss is one line however often it cannot be mended, and the next one another", async () => {
+  const { environment, conversation } = await started();
+  for (const session of ["s2", "s3"]) {
+    for (let i = 0; i < 3; i++) {
+      environment.socket.end();
+      environment.events?.online();
+    }
+    admit(environment.socket, session);
+  }
+  const codes = conversation.state.messages.map(({ problem }) => problem?.code);
+  assert.deepEqual(codes, ["connection-lost", "connection-lost"]);
+});
+
 test("voice and speed go with the user into the next session", async () => {
   const { environment, conversation, clock, socket } = await started();
   conversation.changeVoice("alice");
@@ -582,6 +629,68 @@ test("voice and speed go with the user into the next session", async () => {
   admit(environment.socket);
   assert.equal(environment.socket.of("change_voice")[0]?.voice_name, "alice");
   assert.equal(environment.socket.of("change_tts_speed")[0]?.speed, 1.5);
+});
+
+test("a speed that was asked for in words is kept like one that was chosen", async () => {
+  const { environment, conversation, clock, socket } = await started();
+  socket.receive({ action: "speed_changed", data: { speed: 1.2 } });
+  assert.equal(conversation.state.settings.speed, 1.2);
+  socket.end();
+  clock.advance(500);
+  admit(environment.socket, "s2");
+  assert.equal(environment.socket.of("change_tts_speed")[0]?.speed, 1.2);
+});
+
+test("the server's own voice can be chosen again: from the next session on", async () => {
+  const { environment, conversation, clock, socket } = await started();
+  conversation.changeVoice("alice");
+  socket.receive({ action: "voice_changed", data: { name: "alice" } });
+  conversation.changeVoice("");
+  assert.equal(conversation.state.settings.voice, "");
+  assert.equal(conversation.state.currentVoiceName, "alice");
+  assert.equal(socket.of("change_voice").length, 1);
+  socket.end();
+  clock.advance(500);
+  admit(environment.socket, "s2");
+  assert.equal(conversation.state.currentVoiceName, null);
+  assert.deepEqual(environment.socket.of("change_voice"), []);
+});
+
+const refused = (what: string) =>
+  ({ action: "error", data: `No such ${what}.`, error_type: `${what}_not_changed` }) as const;
+
+test("a voice or a speed that is refused is not asked for again", async () => {
+  const settings = { voice: "of another server", speed: 1.3 };
+  const { environment, conversation, clock, socket } = await started({ settings });
+  socket.receive(refused("voice"));
+  socket.receive(refused("speed"));
+  assert.equal(conversation.state.settings.voice, "");
+  assert.equal(conversation.state.settings.speed, 1);
+  socket.end();
+  clock.advance(500);
+  admit(environment.socket, "s2");
+  assert.deepEqual(environment.socket.of("change_voice"), []);
+  assert.deepEqual(environment.socket.of("change_tts_speed"), []);
+});
+
+test("a refusal leaves the voice and the speed that were there", async () => {
+  const { conversation, socket } = await started();
+  socket.receive({ action: "voice_changed", data: { name: "alice" } });
+  socket.receive({ action: "speed_changed", data: { speed: 1.2 } });
+  conversation.changeVoice("bob");
+  conversation.changeTTSSpeed(1.5);
+  socket.receive(refused("voice"));
+  socket.receive(refused("speed"));
+  assert.equal(conversation.state.settings.voice, "alice");
+  assert.equal(conversation.state.settings.speed, 1.2);
+});
+
+test("what is no number is no speed and no volume", async () => {
+  const { conversation, socket } = await started();
+  assert.throws(() => conversation.changeTTSSpeed(NaN), RangeError);
+  assert.throws(() => conversation.setVolume(NaN), RangeError);
+  assert.deepEqual(socket.of("change_tts_speed"), []);
+  assert.equal(conversation.state.settings.speed, 1);
 });
 
 test("settings of the last visit are used in this one", async () => {
@@ -600,7 +709,10 @@ test("a server that ends an idle session is not called until the user starts aga
   assert.equal(environment.sockets.length, 1);
   assert.equal(conversation.state.connection, "closed");
   assert.equal(conversation.state.streaming, false);
-  assert.deepEqual(conversation.state.problems.map(({ code }) => code), ["session-ended"]);
+  const [problem] = conversation.state.problems;
+  assert.equal(problem?.code, "session-ended");
+  assert.equal(problem?.reason, "idle");
+  assert.deepEqual(conversation.state.messages.map((message) => message.problem), [problem]);
   const starting = conversation.toggleStreaming();
   assert.equal(environment.sockets.length, 2);
   admit(environment.socket, "s2");
@@ -608,21 +720,54 @@ test("a server that ends an idle session is not called until the user starts aga
   assert.equal(conversation.state.streaming, true);
 });
 
-test("the queue is shown, and nothing is sent into it", async () => {
-  const { environment, conversation } = setUp();
-  const socket = environment.socket;
+function queued(socket: FakeSocket): void {
   socket.open();
   socket.receive({ action: "queue_status", position: 2, limit: 1, active: 1 });
+}
+
+test("the queue is shown, and nothing is sent into it", async () => {
+  const { environment, conversation } = setUp();
+  const { socket, audio } = environment;
+  queued(socket);
   socket.receive({ action: "queue_status", position: 2, limit: 1, active: 1 });
   assert.equal(conversation.state.queued, true);
   assert.equal(conversation.state.queuePosition, 2);
+  assert.equal(conversation.state.loading, true);
   assert.equal(conversation.state.messages.length, 1);
   await conversation.toggleStreaming();
-  assert.equal(environment.audio.microphones.length, 0);
+  await audio.speak(SPEECH, 2);
+  conversation.toggleMicMute();
+  conversation.toggleMicMute();
+  conversation.changeVoice("alice");
+  await conversation.toggleStreaming();
+  assert.deepEqual(socket.sent, []);
+});
+
+test("who starts in the queue is heard when the session begins", async () => {
+  const { environment, conversation } = setUp();
+  const { socket, audio } = environment;
+  queued(socket);
+  await Promise.all([conversation.toggleStreaming(), conversation.toggleStreaming()]);
+  assert.equal(audio.microphones.length, 1);
+  assert.equal(conversation.state.streaming, true);
   socket.receive({ action: "queue_granted" });
   admit(socket);
   assert.equal(conversation.state.queued, false);
   assert.equal(conversation.state.loading, false);
+  assert.equal(socket.of("conversation_start").length, 1);
+  await audio.speak(NOISE, 2);
+  assert.equal(socket.frames.length, 2);
+});
+
+test("a session that is granted while the microphone is being opened is still loading", async () => {
+  const { environment, conversation } = setUp();
+  queued(environment.socket);
+  const starting = conversation.toggleStreaming();
+  admit(environment.socket);
+  assert.equal(conversation.state.loading, true);
+  await starting;
+  assert.equal(conversation.state.loading, false);
+  assert.equal(environment.socket.of("conversation_start").length, 1);
 });
 
 test("a network that is back, or a page that is seen again, is used at once", async () => {
@@ -700,6 +845,45 @@ test("a cough while the agent thinks leaves it thinking", async () => {
   assert.equal(conversation.state.streamState, "idle");
 });
 
+test("a turn that is given up leaves nobody thinking, and its text not still to come", async () => {
+  const { conversation, socket } = await started();
+  heard(socket, "what time is it", 1);
+  socket.receive({ action: "update_resp", data: { text: "It is", turn_id: 1 } });
+  socket.receive({ action: "error", data: "The agent failed." });
+  assert.equal(conversation.state.streamState, "processing");
+  socket.receive({ action: "invalid_asr_result", data: "", turn_id: 1 });
+  assert.equal(conversation.state.streamState, "idle");
+  const answer = conversation.state.messages.find(({ role }) => role === "assistant");
+  assert.equal(answer?.unspoken, true);
+});
+
+test("a turn that was given up before leaves the next one thinking", async () => {
+  const { conversation, socket } = await started();
+  heard(socket, "what time is it", 2);
+  socket.receive({ action: "invalid_asr_result", data: "", turn_id: 1 });
+  assert.equal(conversation.state.streamState, "processing");
+});
+
+test("each session has its own figures", async () => {
+  const { environment, conversation, clock, socket } = await started();
+  heard(socket, "what time is it", 1);
+  const data = {
+    network_latency_ms: 0,
+    asr_latency_ms: 80,
+    llm_first_token_ms: 100,
+    llm_sentence_ms: 250,
+    tts_first_chunk_ms: 60,
+    e2e_latency_ms: 590,
+    turn_id: 1,
+  };
+  socket.receive({ action: "latency_metrics", data });
+  socket.end();
+  assert.equal(conversation.state.traces.length, 1);
+  clock.advance(500);
+  admit(environment.socket, "s2");
+  assert.deepEqual(conversation.state.traces, []);
+});
+
 test("a refined transcript is for simultaneous mode only", async () => {
   for (const simGen of [false, true]) {
     const { conversation, socket } = await started({ simGen });
@@ -752,7 +936,33 @@ test("a microphone that cannot be opened leaves the old one", async () => {
   await conversation.selectInput("mic2");
   assert.equal(audio.microphones[0]?.closed, false);
   assert.equal(conversation.state.streaming, true);
+  assert.equal(conversation.state.settings.inputDevice, "");
   assert.equal(conversation.state.problems.at(-1)?.code, "microphone-failed");
+  audio.failure = null;
+  await conversation.selectInput("mic3");
+  assert.equal(conversation.state.problems.at(-1)?.solved, true);
+});
+
+test("a loudspeaker that cannot be used is told, and the old one goes on", async () => {
+  const { conversation, audio } = await started();
+  await conversation.selectOutput("speaker1");
+  audio.output.failure = new AudioFailure("loudspeaker-failed", "It is not there.");
+  await conversation.selectOutput("speaker2");
+  assert.equal(conversation.state.settings.outputDevice, "speaker1");
+  const [problem] = conversation.state.problems;
+  assert.equal(problem?.code, "loudspeaker-failed");
+  audio.output.failure = null;
+  await conversation.selectOutput("speaker3");
+  assert.equal(conversation.state.problems[0]?.solved, true);
+});
+
+test("a device that fails does not take back the one that was chosen since", async () => {
+  const { conversation, audio } = await started();
+  audio.failure = new AudioFailure("microphone-failed", "It is broken.");
+  const failing = conversation.selectInput("mic2");
+  audio.failure = null;
+  await Promise.all([failing, conversation.selectInput("mic3")]);
+  assert.equal(conversation.state.settings.inputDevice, "mic3");
 });
 
 test("an unplugged microphone is replaced by the browser's choice, or ends the call", async () => {
@@ -808,6 +1018,43 @@ test("a refused file is refused in the server's words", async () => {
   assert.equal(conversation.state.problems.at(-1)?.code, "upload-failed");
 });
 
+test("the next file takes the last one's refusal away", async () => {
+  const { environment, conversation } = await started();
+  environment.respond = () => Response.json({ detail: "Only text files." }, { status: 400 });
+  await assert.rejects(conversation.uploadFile(new File(["x"], "a.pdf")));
+  environment.respond = () => Response.json({ status: "ok" });
+  const uploading = conversation.uploadFile(new File(["text"], "a.md"));
+  assert.equal(conversation.state.problems.at(-1)?.solved, true);
+  await uploading;
+});
+
+test("a file in mid-reply leaves the turn to the reply until that is over", async () => {
+  const { environment, conversation, audio, socket } = await started();
+  reply(socket, 1, "A story.", [1, 2, 3]);
+  socket.receive({ action: "tts_finished", data: {} });
+  audio.output.play(100);
+  environment.respond = () => Response.json({ detail: "Only text files." }, { status: 400 });
+  await assert.rejects(conversation.uploadFile(new File(["x"], "a.pdf")));
+  assert.equal(conversation.state.streamState, "speaking");
+  environment.respond = () => Response.json({ status: "ok" });
+  await conversation.uploadFile(new File(["text"], "a.md"));
+  assert.equal(conversation.state.streamState, "speaking");
+  audio.output.play(1000);
+  assert.equal(conversation.state.streamState, "processing");
+  reply(socket, 2, "It has arrived.", [4]);
+  socket.receive({ action: "tts_finished", data: {} });
+  audio.output.play(1000);
+  assert.equal(conversation.state.streamState, "idle");
+});
+
+test("a file that is refused leaves the answer that is being thought of", async () => {
+  const { environment, conversation, socket } = await started();
+  heard(socket, "what time is it", 1);
+  environment.respond = () => Response.json({ detail: "Only text files." }, { status: 400 });
+  await assert.rejects(conversation.uploadFile(new File(["x"], "a.pdf")));
+  assert.equal(conversation.state.streamState, "processing");
+});
+
 test("a file without a session, or a server without words, is refused too", async () => {
   const { environment, conversation } = setUp();
   const file = new File(["x"], "a.txt");
@@ -817,6 +1064,8 @@ test("a file without a session, or a server without words, is refused too", asyn
   await assert.rejects(conversation.uploadFile(file), /refused the file \(502\)/);
   environment.respond = () => Promise.reject(new TypeError("network"));
   await assert.rejects(conversation.uploadFile(file), /could not be sent/);
+  const codes = conversation.state.problems.map(({ code }) => code);
+  assert.deepEqual(codes, ["upload-unsent", "upload-unsent", "upload-unsent"]);
 });
 
 test("drawings get the samples when they sound; one that fails harms no other", async () => {

@@ -175,6 +175,7 @@ export class FakeOutput implements Output {
   readonly commands: PlayerCommand[] = [];
   volume = 1;
   device = "";
+  failure: AudioFailure | null = null;
   woken = 0;
   closed = false;
   readonly #clock: FakeClock;
@@ -202,6 +203,7 @@ export class FakeOutput implements Output {
   }
 
   async setDevice(id: string): Promise<void> {
+    if (this.failure) throw this.failure;
     this.device = id;
   }
 

@@ -5,8 +5,9 @@ import { test } from "node:test";
 import { understood, type About } from "../src/page/about.ts";
 import { preferred, words, WORDS, type Key } from "../src/page/i18n.ts";
 import { load, save } from "../src/page/preferences.ts";
+import { worded } from "../src/page/problems.ts";
 import { bars, parts } from "../src/page/waterfall.ts";
-import { initialState, STAGES, type LatencyTrace, type Message } from "../src/state.ts";
+import { initialState, STAGES, type LatencyTrace, type Message, type Problem } from "../src/state.ts";
 
 const placeholders = (text: string) => [...text.matchAll(/\{\w+\}/g)].map(String).sort();
 
@@ -22,6 +23,25 @@ test("both languages say the same things, with the same values in them", () => {
 test("values take their places in a sentence", () => {
   const sentence = words("en")("queue", { position: 3 });
   assert.match(sentence, /number 3 /);
+});
+
+test("a problem is told in the language of the page, and the server's words as they are", () => {
+  const zh = (problem: Partial<Problem>) =>
+    worded({ code: "server", message: "In English.", at: 0, ...problem }, words("zh"));
+  assert.equal(zh({ code: "microphone-missing" }), WORDS.zh["problem_microphone-missing"]);
+  assert.equal(zh({ code: "upload-unsent" }), WORDS.zh["problem_upload-unsent"]);
+  assert.equal(zh({}), `${WORDS.zh.problem_server} In English.`);
+  assert.equal(zh({ code: "upload-failed" }), `${WORDS.zh["problem_upload-failed"]} In English.`);
+});
+
+test("an end by the server is told as one, with its reason if it gave any", () => {
+  const en = (problem: Partial<Problem>) =>
+    worded({ code: "session-ended", message: "", at: 0, ...problem }, words("en"));
+  assert.equal(en({ reason: "" }), "The server ended the connection.");
+  const said = "The server ended the connection. The server says: idle";
+  assert.equal(en({ reason: "idle" }), said);
+  assert.equal(en({ code: "connection-refused", reason: "idle" }), said);
+  assert.equal(en({ code: "connection-refused" }), "The server cannot be reached.");
 });
 
 test("the language is the first of the browser's that is spoken here, else English", () => {

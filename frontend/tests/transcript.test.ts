@@ -53,6 +53,31 @@ test("heard characters are code points, shown ones JavaScript's", () => {
   assert.equal(last()?.content.slice(0, last()?.heardChars), "😀 ");
 });
 
+test("a reply of which no more will sound is no longer still to come, and not cut off either", () => {
+  const { transcript, last } = setUp();
+  transcript.assistant("One. Two.", 1, false);
+  transcript.heard(1, 4);
+  transcript.unspoken(1);
+  transcript.assistant("Next.", 2, true);
+  const [first] = transcript.messages;
+  assert.deepEqual([first?.unspoken, first?.interrupted, first?.final], [true, undefined, true]);
+  transcript.cutOff(3);
+  transcript.unspoken(2);
+  assert.deepEqual([last()?.unspoken, last()?.interrupted], [undefined, true]);
+});
+
+test("a reply that was heard to its end, or sounds after all, has nothing unspoken", () => {
+  const { transcript, last } = setUp();
+  transcript.assistant("One.", 1, true);
+  transcript.heard(1, Infinity);
+  transcript.unspoken(1);
+  assert.equal(last()?.unspoken, undefined);
+  transcript.assistant("Two.", 2, true);
+  transcript.unspoken(2);
+  transcript.goesOn(2);
+  assert.equal(last()?.unspoken, undefined);
+});
+
 test("a reply that was shortened has been heard no further than it goes", () => {
   const { transcript, last } = setUp();
   transcript.assistant("one two three", 1, false);

@@ -8,7 +8,10 @@ import type { Key } from "./i18n.ts";
 import { Again, Document, Microphone, MicrophoneOff, StopSquare } from "./icons.tsx";
 import { height, Ribbon } from "./ribbon.tsx";
 
-export function Dock({ usable, fail }: { usable: boolean; fail: (sentence: string) => void }) {
+/** Says why a file is not even sent; null takes it back. */
+type Fail = (sentence: string | null) => void;
+
+export function Dock({ usable, fail }: { usable: boolean; fail: Fail }) {
   const streaming = useConversation((state) => state.streaming);
   const begun = useConversation(
     (state) => state.streaming || state.messages.some(({ role }) => role !== "info"),
@@ -36,6 +39,7 @@ export function Dock({ usable, fail }: { usable: boolean; fail: (sentence: strin
 export function turnKey(state: State): Key {
   if (!state.streaming) return "turn_off";
   if (state.connection !== "open") return "turn_away";
+  if (state.queued) return "turn_queued";
   if (state.playback === "ducked") return "turn_ducked";
   if (state.playback === "paused") return "turn_paused";
   if (state.streamState === "speaking") return "turn_speaking";
@@ -47,7 +51,7 @@ export function turnKey(state: State): Key {
 type Owner = "you" | "agent" | "nobody";
 
 function owner(state: State): Owner {
-  if (!state.streaming || state.connection !== "open") return "nobody";
+  if (!state.streaming || state.connection !== "open" || state.queued) return "nobody";
   if (state.playback === "paused") return "you";
   return state.streamState === "speaking" || state.streamState === "processing" ? "agent" : "you";
 }
@@ -132,13 +136,14 @@ function Level() {
   );
 }
 
-function Upload({ fail }: { fail: (sentence: string) => void }) {
+function Upload({ fail }: { fail: Fail }) {
   const { conversation, about } = usePage();
   const words = useWords();
   const input = useRef<HTMLInputElement>(null);
   const uploading = useConversation((state) => state.uploading);
   const session = useConversation((state) => state.currentSessionId);
   const send = async (file: File) => {
+    fail(null);
     const limit = about.upload_bytes ?? Infinity;
     const name = file.name;
     if (file.size === 0) return fail(words("fileEmpty", { name }));

@@ -1,12 +1,13 @@
 // Both sides' words: what was heard, what is still to come, and what was cut off.
 
 import { Component } from "preact";
-import { useEffect, useRef } from "preact/hooks";
+import { useLayoutEffect, useRef } from "preact/hooks";
 
 import type { Message } from "../state.ts";
 import { useConversation, useWords } from "./hooks.ts";
 import type { Words } from "./i18n.ts";
 import { Wrench } from "./icons.tsx";
+import { worded } from "./problems.ts";
 import { parts } from "./waterfall.ts";
 
 /**
@@ -33,12 +34,16 @@ export function Messages() {
 function useFollowing(messages: readonly Message[]) {
   const list = useRef<HTMLDivElement>(null);
   const following = useRef(true);
-  useEffect(() => {
+  useLayoutEffect(() => {
     const element = list.current;
     if (element === null) return undefined;
+    let top = element.scrollTop;
+    // Our own scrolling is told of a frame later, when there may be more: only a reader goes up.
     const scrolled = () => {
       const left = element.scrollHeight - element.scrollTop - element.clientHeight;
-      following.current = left < 60;
+      if (left < 60) following.current = true;
+      else if (element.scrollTop < top) following.current = false;
+      top = element.scrollTop;
     };
     element.addEventListener("scroll", scrolled, { passive: true });
     const resized = new ResizeObserver(() => follow(list.current, following.current));
@@ -48,7 +53,7 @@ function useFollowing(messages: readonly Message[]) {
       resized.disconnect();
     };
   }, []);
-  useEffect(() => follow(list.current, following.current), [messages]);
+  useLayoutEffect(() => follow(list.current, following.current), [messages]);
   return list;
 }
 
@@ -89,8 +94,8 @@ function Reply({ message, words }: LineProps) {
         <span class="heard">{heard}</span>
         {rest && !message.interrupted && (
           <>
-            <span class="unseen"> {words("stillToCome")} </span>
-            <span class="coming">{rest}</span>
+            <span class="unseen"> {words(message.unspoken ? "notSpoken" : "stillToCome")} </span>
+            <span class={message.unspoken ? "unspoken" : "coming"}>{rest}</span>
           </>
         )}
         {message.interrupted && (
@@ -106,8 +111,7 @@ function Reply({ message, words }: LineProps) {
 }
 
 function Info({ message, words }: LineProps) {
-  const tool = message.tool;
-  const text = message.kind === "connection" ? words("problem_connection-lost") : message.content;
+  const { tool, problem } = message;
   return (
     <li class={`info ${message.kind ?? "notice"}`}>
       {tool ? (
@@ -116,7 +120,7 @@ function Info({ message, words }: LineProps) {
           {words("toolCall", { name: tool.name })} <code>{inOneLine(tool.args)}</code>
         </span>
       ) : (
-        text
+        problem ? worded(problem, words) : message.content
       )}
     </li>
   );

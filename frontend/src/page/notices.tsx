@@ -2,20 +2,11 @@
 
 import type { ProblemCode } from "../state.ts";
 import { useConversation, usePage, useNow, useWords } from "./hooks.ts";
-import type { Key } from "./i18n.ts";
 import { Cross } from "./icons.tsx";
+import { worded } from "./problems.ts";
 
-/** How the page words a problem; whether the words that came with it follow. */
-const WORDED: Readonly<Partial<Record<ProblemCode, readonly [Key, boolean]>>> = {
-  "microphone-denied": ["problem_microphone-denied", false],
-  "microphone-missing": ["problem_microphone-missing", false],
-  "microphone-failed": ["problem_microphone-failed", false],
-  "audio-failed": ["problem_audio-failed", false],
-  "detector-failed": ["problem_detector-failed", false],
-  "denoiser-failed": ["problem_denoiser-failed", false],
-  "upload-failed": ["problem_upload-failed", true],
-  server: ["problem_server", true],
-};
+/** Said by the notices of the connection, as long as it is so. */
+const CONNECTION: readonly ProblemCode[] = ["connection-lost", "connection-refused", "session-ended"];
 
 export function Notices({ own, dismissOwn }: { own: string | null; dismissOwn: () => void }) {
   return (
@@ -57,10 +48,11 @@ function Starting() {
 function Queue() {
   const words = useWords();
   const position = useConversation((state) => (state.queued ? state.queuePosition : null));
+  const started = useConversation((state) => state.streaming);
   if (position === null) return null;
   return (
     <div class="notice queue" role="status">
-      <p>{words("queue", { position })}</p>
+      <p>{words(started ? "queue" : "queueStart", { position })}</p>
     </div>
   );
 }
@@ -85,12 +77,14 @@ function Ended() {
   const { conversation } = usePage();
   const words = useWords();
   const closed = useConversation((state) => state.connection === "closed");
-  const problem = useConversation((state) => state.problems.at(-1));
+  const problem = useConversation((state) =>
+    state.problems.findLast(({ reason }) => reason !== undefined),
+  );
   if (!closed) return null;
   return (
     <div class="notice problem ended" role="alert">
       <p>
-        {words("ended")} {problem?.message}
+        {words("ended")} {problem && worded(problem, words)}
       </p>
       <button type="button" class="button" onClick={() => conversation.restart()}>
         {words("restart")}
@@ -103,12 +97,10 @@ function LastProblem() {
   const { dismissed, dismiss } = usePage();
   const words = useWords();
   const problem = useConversation((state) => state.problems.at(-1));
-  if (problem === undefined || problem.at <= dismissed) return null;
+  if (problem === undefined || problem.solved || problem.at <= dismissed) return null;
   if (problem.code === "insecure") return <Insecure />;
-  const [key, both] = WORDED[problem.code] ?? [];
-  if (key === undefined) return null; // of the connection: said as long as it is so
-  const text = both ? `${words(key)} ${problem.message}` : words(key);
-  return <Notice text={text} dismiss={() => dismiss(problem.at)} />;
+  if (CONNECTION.includes(problem.code)) return null;
+  return <Notice text={worded(problem, words)} dismiss={() => dismiss(problem.at)} />;
 }
 
 export function Insecure() {

@@ -179,16 +179,21 @@ function Voice({ models }: { models: Models }) {
   const emotion = useConversation((state) => state.emotion?.name ?? "");
   const choice: readonly [string, string] = ["", words("serverChoice")];
   const named = (names: readonly string[]) => names.map((name) => [name, name] as const);
+  // What was changed in this session cannot be changed back to what nobody knows the name of.
+  const changed = (value: string, names: readonly string[]) =>
+    value === "" ? [choice, ...named(names)] : named(names);
+  const voices = named([...new Set([...choices.voices, chosen.voice])].filter(Boolean));
   return (
     <fieldset>
       {choices.voices.length > 0 && (
         <Select
           label="voice"
-          value={current ?? chosen.voice}
-          options={[choice, ...named(choices.voices)]}
-          choose={(name) => name && conversation.changeVoice(name)}
+          value={chosen.voice}
+          options={[choice, ...voices]}
+          choose={(name) => conversation.changeVoice(name)}
         />
       )}
+      {chosen.voice === "" && current !== null && <p class="hint">{words("nextConversation")}</p>}
       <Slider
         label="speed"
         value={chosen.speed}
@@ -202,24 +207,24 @@ function Voice({ models }: { models: Models }) {
         <Select
           label="emotion"
           value={emotion}
-          options={[choice, ...named(about.emotions ?? [])]}
-          choose={(name) => name && conversation.changeEmotion(name)}
+          options={changed(emotion, about.emotions ?? [])}
+          choose={(name) => conversation.changeEmotion(name)}
         />
       )}
       {choices.ttsModels.length > 1 && (
         <Select
           label="ttsModel"
           value={models.chosen("tts")}
-          options={[choice, ...named(choices.ttsModels)]}
-          choose={(name) => name && models.choose("tts", name)}
+          options={changed(models.chosen("tts"), choices.ttsModels)}
+          choose={(name) => models.choose("tts", name)}
         />
       )}
       {choices.llmModels.length > 1 && (
         <Select
           label="llmModel"
           value={models.chosen("llm")}
-          options={[choice, ...named(choices.llmModels)]}
-          choose={(name) => name && models.choose("llm", name)}
+          options={changed(models.chosen("llm"), choices.llmModels)}
+          choose={(name) => models.choose("llm", name)}
         />
       )}
     </fieldset>

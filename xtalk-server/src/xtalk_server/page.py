@@ -39,7 +39,7 @@ POLICY = (
 )
 HEADERS = {
     "Content-Security-Policy": POLICY,
-    "Permissions-Policy": "microphone=(self), speaker-selection=(self)",
+    "Permissions-Policy": "microphone=(self)",
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-store",
     "X-Content-Type-Options": "nosniff",

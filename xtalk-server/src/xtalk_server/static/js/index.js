@@ -177,7 +177,12 @@ var c = class {
 		this.#n.gain.setTargetAtTime(e, this.#e.currentTime, .01);
 	}
 	async setDevice(e) {
-		await this.#e.setSinkId?.(e);
+		let t = this.#e;
+		try {
+			await t.setSinkId?.(e);
+		} catch (e) {
+			throw new i("loudspeaker-failed", "This loudspeaker cannot be used; the one before goes on.", e);
+		}
 	}
 	wake() {
 		this.#e.state !== "closed" && this.#e.resume().catch(() => {});
@@ -341,23 +346,23 @@ async function ne(e) {
 }
 async function C(e, t) {
 	let n = () => globalThis[e];
-	n() || await w(t);
+	n() || await re(t);
 	let r = n();
 	if (!r) throw Error(`${t} should define "${e}", and did not`);
 	return r;
 }
-function w(e) {
+function re(e) {
 	return new Promise((t, n) => {
 		let r = document.createElement("script");
 		r.src = e, r.onload = () => t(), r.onerror = () => n(/* @__PURE__ */ Error(`${e} could not be loaded`)), document.head.append(r);
 	});
 }
 // src/denoise.ts
-async function T(e, t) {
+async function w(e, t) {
 	let n = await S(e);
-	return new E(n, await n.InferenceSession.create(t));
+	return new T(n, await n.InferenceSession.create(t));
 }
-var E = class {
+var T = class {
 	#e;
 	#t;
 	#n = {};
@@ -388,14 +393,14 @@ var E = class {
 	}
 };
 // src/pcm.ts
-function D(e) {
+function E(e) {
 	let t = /* @__PURE__ */ new DataView(/* @__PURE__ */ new ArrayBuffer(2 * e.length));
 	return e.forEach((e, n) => {
 		let r = Math.max(-1, Math.min(1, e));
 		t.setInt16(2 * n, Math.round(r < 0 ? r * 32768 : r * 32767), !0);
 	}), t.buffer;
 }
-var re = class {
+var ie = class {
 	#e = null;
 	decode(e) {
 		let t = new Uint8Array(e);
@@ -409,11 +414,11 @@ var re = class {
 		this.#e = null;
 	}
 };
-function O(e) {
+function D(e) {
 	return e.length === 0 ? 0 : Math.sqrt(e.reduce((e, t) => e + t * t, 0) / e.length);
 }
 // src/state.ts
-var ie = [
+var ae = [
 	"silence",
 	"recognition",
 	"decision",
@@ -422,7 +427,7 @@ var ie = [
 	"firstAudio",
 	"network",
 	"playout"
-], k = {
+], O = {
 	queued: !1,
 	queuePosition: null,
 	latency: {
@@ -471,10 +476,10 @@ var ie = [
 		volume: 1
 	}
 };
-function A(e, t) {
+function k(e, t) {
 	return [...e.slice(-99), t];
 }
-function ae(e, t) {
+function oe(e, t) {
 	let n = e.map((e) => t === "total" ? e.total : e.stages[t]).filter((e) => e !== null).sort((e, t) => e - t);
 	if (n.length === 0) return null;
 	let r = (e) => n[Math.ceil(e * n.length) - 1];
@@ -484,7 +489,7 @@ function ae(e, t) {
 		count: n.length
 	};
 }
-function oe(e) {
+function se(e) {
 	return {
 		silence: e.silence_ms ?? null,
 		recognition: Math.max(0, e.asr_latency_ms - (e.decision_ms ?? 0)),
@@ -497,7 +502,7 @@ function oe(e) {
 	};
 }
 // src/transcript.ts
-var se = class {
+var ce = class {
 	#e;
 	#t = [];
 	#n = 1;
@@ -514,55 +519,75 @@ var se = class {
 			final: n,
 			heardChars: e.length
 		};
-		if (this.#o("user", t, r)) return;
-		let i = this.#i("user", t, r), a = this.#a("assistant", t);
-		this.#l(i, a < 0 ? this.#t.length : a);
+		if (this.#s("user", t, r)) return;
+		let i = this.#a("user", t, r), a = this.#o("assistant", t);
+		this.#u(i, a < 0 ? this.#t.length : a);
 	}
 	assistant(e, t, n) {
-		let r = this.#a("assistant", t);
+		let r = this.#o("assistant", t);
 		if (r < 0) {
 			this.cutOff(t);
-			let r = this.#i("assistant", t, {
+			let r = this.#a("assistant", t, {
 				content: e,
 				final: n
 			});
-			return this.#l(r, this.#t.length);
+			return this.#u(r, this.#t.length);
 		}
 		let i = Math.min(this.#t[r].heardChars, e.length);
-		this.#s(r, {
+		this.#c(r, {
 			content: e,
 			final: n,
 			heardChars: i
 		});
 	}
 	info(e, t, n) {
-		let r = this.#i("info", 0, {
+		this.#i({
 			content: e,
 			kind: t,
-			final: !0,
 			...n && { tool: n }
-		}), i = this.#t.at(-1), a = n && i?.role === "assistant" && !i.final ? 1 : 0;
-		this.#l(r, this.#t.length - a);
+		});
+	}
+	problem(e, t, n) {
+		this.#i({
+			content: e,
+			kind: t,
+			problem: n
+		});
+	}
+	#i(e) {
+		let t = this.#a("info", 0, {
+			...e,
+			final: !0
+		}), n = this.#t.at(-1), r = e.tool && n?.role === "assistant" && !n.final ? 1 : 0;
+		this.#u(t, this.#t.length - r);
 	}
 	heard(e, t) {
-		let n = this.#a("assistant", e), r = this.#t[n];
+		let n = this.#o("assistant", e), r = this.#t[n];
 		if (!r) return;
-		let i = Math.max(r.heardChars, ce(r.content, t));
-		this.#c(n, {
+		let i = Math.max(r.heardChars, le(r.content, t));
+		this.#l(n, {
 			...r,
 			heardChars: i
 		});
 	}
+	unspoken(e) {
+		let t = this.#o("assistant", e), n = this.#t[t];
+		!n || n.interrupted || n.heardChars >= n.content.length || this.#l(t, {
+			...n,
+			final: !0,
+			unspoken: !0
+		});
+	}
 	goesOn(e) {
-		let t = this.#a("assistant", e), n = this.#t[t];
-		if (!n?.interrupted) return;
-		let { interrupted: r, ...i } = n;
-		this.#c(t, i);
+		let t = this.#o("assistant", e), n = this.#t[t];
+		if (!n?.interrupted && !n?.unspoken) return;
+		let { interrupted: r, unspoken: i, ...a } = n;
+		this.#l(t, a);
 	}
 	cutOff(e) {
 		this.#t = this.#t.map((t) => {
-			let { id: n, role: r, turnId: i, content: a, heardChars: o } = t;
-			return n >= this.#r && r === "assistant" && i < e && o < a.length ? {
+			let { id: n, role: r, turnId: i, content: a, heardChars: o, unspoken: s } = t;
+			return n >= this.#r && r === "assistant" && i < e && o < a.length && !s ? {
 				...t,
 				interrupted: !0
 			} : t;
@@ -577,7 +602,7 @@ var se = class {
 			content: e,
 			heardChars: e.length
 		};
-		if (!n) return this.#l(this.#i("user", 0, r), this.#t.length);
+		if (!n) return this.#u(this.#a("user", 0, r), this.#t.length);
 		this.#t = this.#t.filter((e) => e === n || !t(e)).map((e) => e === n ? {
 			...e,
 			...r
@@ -592,7 +617,7 @@ var se = class {
 	clear() {
 		this.#t = [];
 	}
-	#i(e, t, n) {
+	#a(e, t, n) {
 		let r = this.#e();
 		return {
 			id: this.#n++,
@@ -605,34 +630,34 @@ var se = class {
 			...n
 		};
 	}
-	#a(e, t) {
+	#o(e, t) {
 		return this.#t.findLastIndex((n) => n.role === e && n.turnId === t && n.id >= this.#r);
 	}
-	#o(e, t, n) {
-		let r = this.#a(e, t);
-		return r >= 0 && this.#s(r, n), r >= 0;
+	#s(e, t, n) {
+		let r = this.#o(e, t);
+		return r >= 0 && this.#c(r, n), r >= 0;
 	}
-	#s(e, t) {
-		this.#c(e, {
+	#c(e, t) {
+		this.#l(e, {
 			...this.#t[e],
 			...t
 		});
 	}
-	#c(e, t) {
+	#l(e, t) {
 		this.#t = this.#t.with(e, t);
 	}
-	#l(e, t) {
+	#u(e, t) {
 		this.#t = this.#t.toSpliced(t, 0, e);
 	}
 };
-function ce(e, t) {
+function le(e, t) {
 	if (t >= e.length) return e.length;
 	let n = 0;
 	for (let r = t; r > 0 && n < e.length; r--) n += e.codePointAt(n) > 65535 ? 2 : 1;
 	return n;
 }
 // src/waterfall.ts
-var j = class {
+var ue = class {
 	#e = null;
 	#t = null;
 	#n = null;
@@ -675,7 +700,7 @@ var j = class {
 	#i(e, t, n) {
 		let { speechEnded: r, marked: i, arrived: a, audible: o, report: s } = t;
 		if (!s) return null;
-		let c = oe(s), l = c.silence === null ? M(i, r) : null, u = s.e2e_latency_ms + (l ?? 0), d = (M(a, r) ?? -1) - u, f = d >= 0 ? d : this.#n, p = M(o, a), m = p === null ? null : u + (f ?? 0) + p;
+		let c = se(s), l = c.silence === null ? A(i, r) : null, u = s.e2e_latency_ms + (l ?? 0), d = (A(a, r) ?? -1) - u, f = d >= 0 ? d : this.#n, p = A(o, a), m = p === null ? null : u + (f ?? 0) + p;
 		return {
 			turnId: e,
 			stages: {
@@ -690,31 +715,32 @@ var j = class {
 		};
 	}
 };
-function M(e, t) {
+function A(e, t) {
 	return e === null || t === null ? null : e - t;
 }
 // src/session.ts
-var N = class {
+var j = class {
 	playback = null;
-	waterfall = new j();
+	waterfall = new ue();
 	transcript;
 	#e;
 	#t;
 	#n;
-	#r = new re();
+	#r = new ie();
 	#i = /* @__PURE__ */ new Map();
 	#a;
 	#o = null;
 	#s = 0;
 	#c = 0;
-	#l = !1;
+	#l = 0;
 	#u = 0;
+	#d = 1;
 	constructor(e, t, n) {
-		this.#e = e, this.#t = t, this.#n = n, this.transcript = new se(() => t.wall()), this.#a = n.ttsSampleRate ?? 48e3;
+		this.#e = e, this.#t = t, this.#n = n, this.transcript = new ce(() => t.wall()), this.#a = n.ttsSampleRate ?? 48e3;
 	}
 	receive(e) {
-		let t = this.#d[e.action];
-		t?.(e), this.#S();
+		let t = this.#f[e.action];
+		t?.(e), this.#E();
 	}
 	audio(e) {
 		let { chunk_index: t, text_end: n } = this.#o ?? { chunk_index: 0 };
@@ -726,76 +752,96 @@ var N = class {
 		}), this.waterfall.arrived(this.#c, this.#t.now()), this.playback.play(t, r, this.#a));
 	}
 	lost() {
-		this.playback?.abandon(), this.#i.clear(), this.#o = null, this.#c = this.#s = this.#u = 0, this.#l = !1, this.waterfall.reset(), this.transcript.newSession(), this.turn("idle"), this.#S();
+		this.playback?.abandon(), this.#i.clear(), this.#o = null, this.#c = this.#s = this.#l = this.#u = 0, this.waterfall.reset(), this.transcript.newSession(), this.turn("idle"), this.#E();
+	}
+	silence() {
+		this.playback = null, this.#r.reset(), this.#i.clear(), this.#o = null, this.#c = this.#l = 0, this.transcript.cutOff(Infinity), this.#E();
+	}
+	expect() {
+		if (this.#l) return () => {};
+		let e = this.#s + 1;
+		return this.#l = e, this.#e.value.streamState === "idle" && this.turn("processing"), () => {
+			this.#l === e && (this.#l = 0), this.#e.value.streamState === "processing" && this.#b();
+		};
 	}
 	turn(e) {
 		this.#e.set({ streamState: e });
 	}
-	info(e, t) {
-		this.transcript.info(e, t), this.#S();
-	}
-	problem(e, t) {
-		let n = {
-			code: e,
-			message: t,
+	problem(e, t = "error", n = e.message) {
+		let r = {
+			...e,
 			at: this.#t.wall()
 		};
-		this.#e.set({ problems: A(this.#e.value.problems, n) });
+		this.#e.set({ problems: k(this.#e.value.problems, r) }), this.transcript.problem(n, t, r), this.#E();
+	}
+	solved(...e) {
+		let t = this.#e.value.problems.map((t) => e.includes(t.code) ? {
+			...t,
+			solved: !0
+		} : t);
+		this.#e.set({ problems: t });
+	}
+	keep(e) {
+		this.#e.set({ settings: {
+			...this.#e.value.settings,
+			...e
+		} });
 	}
 	clear() {
-		this.transcript.clear(), this.#S();
+		this.transcript.clear(), this.#E();
 	}
 	changed(e) {
 		this.#e.set({ playback: e }), e === "playing" && this.turn("speaking");
 	}
 	began(e, t) {
 		let n = this.#i.get(e)?.turnId;
-		n !== void 0 && (this.#l = !1, this.transcript.goesOn(n), this.#b(this.waterfall.audible(n, t, this.#t.wall())), this.#S());
+		n !== void 0 && (this.#g(n), this.transcript.goesOn(n), this.#w(this.waterfall.audible(n, t, this.#t.wall())), this.#E());
 	}
 	played(e, t) {
 		let n = this.#i.get(e);
 		if (!n) return;
 		for (let t of this.#i.keys()) t <= e && this.#i.delete(t);
-		let r = this.#x(t);
+		let r = this.#T(t);
 		this.#n.send({
 			action: "tts_chunk_played",
 			chunk_index: e,
 			timestamp: r
-		}), n.textEnd !== void 0 && this.transcript.heard(n.turnId, n.textEnd), this.#S();
+		}), n.textEnd !== void 0 && this.transcript.heard(n.turnId, n.textEnd), this.#E();
 	}
 	finished(e) {
 		this.#n.send({
 			action: "tts_playback_finished",
-			timestamp: this.#x(e)
-		}), this.transcript.heard(this.#c, Infinity), this.#c = 0, this.#e.value.streamState === "speaking" && this.turn("idle"), this.#S();
+			timestamp: this.#T(e)
+		}), this.transcript.heard(this.#c, Infinity), this.#c = 0, this.#e.value.streamState === "speaking" && this.#b(), this.#E();
 	}
 	samples(e, t) {
 		this.#n.sounds(e, t);
 	}
-	#d = {
-		session_info: ({ data: e }) => this.#f(e),
-		queue_status: ({ position: e }) => this.#p(e),
+	#f = {
+		session_info: ({ data: e }) => this.#p(e),
+		queue_status: ({ position: e }) => this.#m(e),
 		queue_granted: () => {
 			this.#e.set({
 				queued: !1,
-				queuePosition: null,
-				loading: !1
+				queuePosition: null
 			}), this.transcript.info("It's your turn!", "queue");
 		},
 		update_asr: ({ data: e }) => {
 			this.transcript.user(e.text, e.turn_id, !1), this.turn("listening");
 		},
 		finish_asr: ({ data: e }) => {
-			this.transcript.user(e.text, e.turn_id, !0), this.waterfall.transcribed(e.turn_id), this.#l = !0, this.turn("processing");
+			this.transcript.user(e.text, e.turn_id, !0), this.waterfall.transcribed(e.turn_id), this.#l = e.turn_id, this.turn("processing");
 		},
-		invalid_asr_result: () => this.#g(),
+		invalid_asr_result: ({ turn_id: e }) => {
+			e !== void 0 && this.#_(e), this.#b();
+		},
 		refine_transcription: ({ data: e }) => {
 			this.#n.simGen && this.transcript.refine(e.text);
 		},
 		update_resp: ({ data: e }) => {
 			this.#s = e.turn_id, this.transcript.assistant(e.text, e.turn_id, !1);
 		},
-		finish_resp: ({ data: e }) => this.#m(e.text, e.turn_id),
+		finish_resp: ({ data: e }) => this.#h(e.text, e.turn_id),
 		start_tts: () => {
 			this.#r.reset(), this.playback?.begin();
 		},
@@ -803,79 +849,84 @@ var N = class {
 			this.#o = e;
 		},
 		tts_finished: () => this.playback?.end(),
-		stop_tts: () => this.#h(),
+		stop_tts: () => this.#y(),
 		pause_tts: () => {
 			this.playback?.pause(), this.turn("listening");
 		},
 		resume_tts: () => {
-			this.transcript.dismiss(), this.playback?.resume(), this.#g();
+			this.transcript.dismiss(), this.playback?.resume(), this.#b();
 		},
 		voice_changed: ({ data: { name: e } }) => {
-			let t = {
-				...this.#e.value.settings,
-				voice: e
-			};
-			this.#e.set({
-				currentVoiceName: e,
-				settings: t
-			});
+			this.#e.set({ currentVoiceName: e }), this.keep({ voice: e });
+		},
+		speed_changed: ({ data: { speed: e } }) => {
+			this.#d = e, this.keep({ speed: e });
 		},
 		emotion_changed: ({ data: e }) => this.#e.set({ emotion: e }),
-		tool_called: ({ data: e }) => this.#_(e),
+		tool_called: ({ data: e }) => this.#x(e),
 		retrieval_updated: ({ data: { text: e } }) => this.#e.set({
 			latestRetrieval: e,
-			retrievals: this.#v(this.#e.value.retrievals, e)
+			retrievals: this.#S(this.#e.value.retrievals, e)
 		}),
 		thought_updated: ({ data: { text: e } }) => this.#e.set({
 			latestThought: e,
-			thoughts: this.#v(this.#e.value.thoughts, e)
+			thoughts: this.#S(this.#e.value.thoughts, e)
 		}),
 		caption_updated: ({ data: { text: e } }) => this.#e.set({
 			latestCaption: e,
-			captions: this.#v(this.#e.value.captions, e)
+			captions: this.#S(this.#e.value.captions, e)
 		}),
 		speaker_updated: ({ data: e }) => this.#e.set({ currentSpeakerId: e.speaker_id }),
-		latency_metrics: ({ data: e }) => this.#y(e),
+		latency_metrics: ({ data: e }) => this.#C(e),
 		decision: ({ data: e }) => {
 			let t = {
 				...e,
 				at: this.#t.wall()
 			};
-			this.#e.set({ decisions: A(this.#e.value.decisions, t) });
+			this.#e.set({ decisions: k(this.#e.value.decisions, t) });
 		},
-		error: ({ data: e }) => {
-			this.transcript.info(`Error: ${e}`, "error"), this.problem("server", e);
-		}
+		error: (e) => this.#v(e)
 	};
-	#f(e) {
-		this.#a = e.sample_rate_out ?? this.#n.ttsSampleRate ?? 48e3;
-		let { loading: t, queued: n } = this.#e.value;
-		this.#e.set({
+	#p(e) {
+		this.#a = e.sample_rate_out ?? this.#n.ttsSampleRate ?? 48e3, this.#d = 1, this.#e.set({
 			currentSessionId: e.session_id,
 			queued: !1,
 			queuePosition: null,
-			loading: !n && t
+			traces: [],
+			currentVoiceName: null,
+			emotion: null
 		}), this.#n.admitted();
 	}
-	#p(e) {
+	#m(e) {
 		e !== this.#e.value.queuePosition && this.transcript.info(`Position ${e} in the queue.`, "queue"), this.#e.set({
 			queued: !0,
-			queuePosition: e,
-			loading: !0
+			queuePosition: e
 		});
 	}
-	#m(e, t) {
-		this.transcript.assistant(e, t, !0), this.#l = !1, this.playback || this.turn("idle");
+	#h(e, t) {
+		this.transcript.assistant(e, t, !0), this.#g(t), this.playback || (this.transcript.unspoken(t), this.turn("idle"));
 	}
-	#h() {
+	#g(e) {
+		e >= this.#l && (this.#l = 0);
+	}
+	#_(e) {
+		this.#g(e), this.transcript.unspoken(e);
+	}
+	#v({ data: e, error_type: t }) {
+		t === "voice_not_changed" ? this.keep({ voice: this.#e.value.currentVoiceName ?? "" }) : t === "speed_not_changed" && this.keep({ speed: this.#d }), this.problem({
+			code: "server",
+			message: e
+		}, "error", `Error: ${e}`);
+	}
+	#y() {
 		this.#r.reset(), this.playback?.stop(), this.#c && this.transcript.cutOff(this.#c + 1), this.#c = 0, this.#e.value.streamState === "speaking" && this.turn("processing");
 	}
-	#g() {
+	#b() {
 		let e = this.playback?.active && !this.playback.paused;
 		this.turn(e ? "speaking" : this.#l ? "processing" : "idle");
 	}
-	#_({ name: e, args: t }) {
-		let n = `Tool call -> ${[e, Object.entries(t).map(([e, t]) => `${e}=${P(t)}`).join(", ")].join(" ").trim()}`;
+	#x({ name: e, args: t }) {
+		let n = `Tool call -> ${[e, Object.entries(t).map(([e, t]) => `${e}=${M(t)}`).join(", ")].join(" ").trim()}`;
 		this.transcript.info(n, "tool", {
 			name: e,
 			args: t
@@ -886,15 +937,15 @@ var N = class {
 			args: t,
 			at: this.#t.wall()
 		};
-		this.#e.set({ tools: A(this.#e.value.tools, r) });
+		this.#e.set({ tools: k(this.#e.value.tools, r) });
 	}
-	#v(e, t) {
-		return !t || e.at(-1)?.text === t ? e : A(e, {
+	#S(e, t) {
+		return !t || e.at(-1)?.text === t ? e : k(e, {
 			text: t,
 			at: this.#t.wall()
 		});
 	}
-	#y(e) {
+	#C(e) {
 		let t = {
 			network: e.network_latency_ms,
 			asr: e.asr_latency_ms,
@@ -902,34 +953,34 @@ var N = class {
 			llmSentence: e.llm_sentence_ms,
 			ttsFirstChunk: e.tts_first_chunk_ms
 		};
-		this.#e.set({ latency: t }), this.#b(this.waterfall.reported(e, this.#t.wall()));
+		this.#e.set({ latency: t }), this.#w(this.waterfall.reported(e, this.#t.wall()));
 	}
-	#b(e) {
+	#w(e) {
 		if (!e) return;
 		let { traces: t } = this.#e.value, n = e.turnId === this.#u ? t.slice(0, -1) : t;
-		this.#u = e.turnId, this.#e.set({ traces: A(n, e) });
+		this.#u = e.turnId, this.#e.set({ traces: k(n, e) });
 	}
-	#x(e) {
+	#T(e) {
 		return Math.round(this.#t.wall() + e - this.#t.now());
 	}
-	#S() {
+	#E() {
 		this.#e.set({ messages: this.transcript.messages });
 	}
 };
-function P(e) {
+function M(e) {
 	return typeof e == "string" ? e : JSON.stringify(e);
 }
-var F = {
+var N = {
 	above: 9,
 	floor: -55,
 	candidateFrames: 1,
 	startFrames: 4
-}, I = {
+}, P = {
 	above: 14,
 	floor: -42,
 	candidateFrames: 2,
 	startFrames: 8
-}, L = .3, R = .06, z = -70, B = class {
+}, F = .3, I = .06, L = -70, R = class {
 	kind = "energy";
 	#e = null;
 	#t = 0;
@@ -937,7 +988,7 @@ var F = {
 	#r = !1;
 	#i = !1;
 	async accept(e, t) {
-		let n = Math.max(z, 20 * Math.log10(O(e))), r = t ? I : F, i = n > Math.max(r.floor, this.#a(n) + r.above);
+		let n = Math.max(L, 20 * Math.log10(D(e))), r = t ? P : N, i = n > Math.max(r.floor, this.#a(n) + r.above);
 		return {
 			events: this.#o(i, r),
 			voiced: i
@@ -948,8 +999,8 @@ var F = {
 	}
 	close() {}
 	#a(e) {
-		let t = this.#e ?? e, n = t + L * (e - t);
-		return this.#e = e < t ? n : Math.min(e, t + R), t;
+		let t = this.#e ?? e, n = t + F * (e - t);
+		return this.#e = e < t ? n : Math.min(e, t + I), t;
 	}
 	#o(e, t) {
 		if (this.#n = e ? 0 : this.#n + 1, e ? this.#t += 1 : this.#r || (this.#t = 0), this.#n * x >= 200 && this.#r) return this.#s();
@@ -960,46 +1011,46 @@ var F = {
 		let e = this.#i ? "end" : "misfire";
 		return this.reset(), [e];
 	}
-}, V = "silero_vad_v5.onnx", H = 64, U = [
+}, z = "silero_vad_v5.onnx", B = 64, V = [
 	2,
 	1,
 	128
-], W = {
+], H = {
 	positiveSpeechThreshold: .5,
 	negativeSpeechThreshold: .35,
 	redemptionMs: 200,
 	preSpeechPadMs: 0,
 	minSpeechMs: 3 * x,
 	submitUserSpeechOnPause: !1
-}, G = {
-	...W,
+}, U = {
+	...H,
 	positiveSpeechThreshold: .8,
 	negativeSpeechThreshold: .5,
 	minSpeechMs: 7 * x
-}, le = {
+}, de = {
 	SPEECH_START: "candidate",
 	SPEECH_REAL_START: "start",
 	SPEECH_END: "end",
 	VAD_MISFIRE: "misfire"
-}, K = /* @__PURE__ */ new Float32Array();
-async function ue(e) {
+}, W = /* @__PURE__ */ new Float32Array();
+async function fe(e) {
 	let t = await S(e), n = await ne(e);
-	return new fe(new de(t, await t.InferenceSession.create(`${e}${V}`)), n);
+	return new me(new pe(t, await t.InferenceSession.create(`${e}${z}`)), n);
 }
-var de = class {
+var pe = class {
 	#e;
 	#t;
-	#n = new Float32Array(H + 512);
+	#n = new Float32Array(B + 512);
 	#r = /* @__PURE__ */ new Float32Array(256);
 	constructor(e, t) {
 		this.#e = e, this.#t = t;
 	}
 	async probability(t) {
 		let { Tensor: n } = this.#e;
-		this.#n.copyWithin(0, 512), this.#n.set(t, H);
+		this.#n.copyWithin(0, 512), this.#n.set(t, B);
 		let { output: r, stateN: i } = await this.#t.run({
 			input: new n("float32", this.#n, [1, this.#n.length]),
-			state: new n("float32", this.#r, U),
+			state: new n("float32", this.#r, V),
 			sr: new n("int64", BigInt64Array.of(BigInt(e)), [])
 		});
 		return this.#r = i?.data, (r?.data)[0];
@@ -1010,26 +1061,26 @@ var de = class {
 	close() {
 		this.#t.release();
 	}
-}, fe = class {
+}, me = class {
 	kind = "silero";
 	#e;
 	#t;
-	#n = K;
+	#n = W;
 	#r = 0;
 	#i = !1;
 	#a = !1;
 	constructor(e, t) {
-		this.#e = e, this.#t = new t.FrameProcessor(() => this.#o(), () => e.reset(), W, x), this.#t.resume();
+		this.#e = e, this.#t = new t.FrameProcessor(() => this.#o(), () => e.reset(), H, x), this.#t.resume();
 	}
 	async accept(e, t) {
 		this.#s(t), this.#n = e;
 		let n = [];
-		return await this.#t.process(K, ({ msg: e }) => {
-			let t = le[e];
+		return await this.#t.process(W, ({ msg: e }) => {
+			let t = de[e];
 			t && n.push(this.#c(t));
 		}), {
 			events: n,
-			voiced: this.#r >= W.positiveSpeechThreshold
+			voiced: this.#r >= H.positiveSpeechThreshold
 		};
 	}
 	reset() {
@@ -1045,13 +1096,13 @@ var de = class {
 		};
 	}
 	#s(e) {
-		e === this.#a || this.#t.speaking || (this.#a = e, this.#t.setOptions(e ? G : W));
+		e === this.#a || this.#t.speaking || (this.#a = e, this.#t.setOptions(e ? U : H));
 	}
 	#c(e) {
 		let t = e === "end" && !this.#i ? "misfire" : e;
 		return this.#i = e === "start" || e !== "candidate" && this.#i, t;
 	}
-}, pe = 3, me = 30, he = class {
+}, he = 3, ge = 30, _e = class {
 	#e;
 	#t;
 	#n;
@@ -1084,7 +1135,7 @@ var de = class {
 		return this.#c;
 	}
 	#p(e) {
-		if (this.#n.frame(e), this.#h(e), this.#l >= me) return;
+		if (this.#n.frame(e), this.#h(e), this.#l >= ge) return;
 		let t = this.#u, n = this.#e.now();
 		this.#l += 1, this.#m(async () => {
 			--this.#l, t === this.#u && await this.#v(e, n, t);
@@ -1094,7 +1145,7 @@ var de = class {
 		this.#c = this.#c.then(e);
 	}
 	#h(e) {
-		this.#f.push(O(e)), this.#f.length < pe || (this.#n.level(Math.max(...this.#f)), this.#f = []);
+		this.#f.push(D(e)), this.#f.length < he || (this.#n.level(Math.max(...this.#f)), this.#f = []);
 	}
 	#g() {
 		this.#s = !1, this.#i?.reset(), this.#a?.reset();
@@ -1121,13 +1172,13 @@ var de = class {
 		try {
 			return await t.accept(e, this.#t());
 		} catch (e) {
-			return this.#i = new B(), this.#n.failed("detector", e), {
+			return this.#i = new R(), this.#n.failed("detector", e), {
 				events: ["misfire"],
 				voiced: !1
 			};
 		}
 	}
-}, ge = .2, _e = .02, ve = .1, q = -1, ye = class {
+}, ve = .2, ye = .02, be = .1, G = -1, xe = class {
 	#e;
 	#t;
 	#n;
@@ -1152,7 +1203,7 @@ var de = class {
 	}
 	end() {
 		let e = this.#a?.flush();
-		e?.length && this.#p(q, e), this.#c = !0, this.#_();
+		e?.length && this.#p(G, e), this.#c = !0, this.#_();
 	}
 	stop() {
 		this.begin(), this.#u = this.#d = !1, this.#i.clear(), this.#e.send({ type: "stop" }), this.#b();
@@ -1172,15 +1223,15 @@ var de = class {
 	duck() {
 		this.#d || (this.#d = !0, this.#e.send({
 			type: "gain",
-			value: ge,
-			seconds: _e
+			value: ve,
+			seconds: ye
 		}), this.#b());
 	}
 	unduck() {
 		this.#d && (this.#d = !1, this.#e.send({
 			type: "gain",
 			value: 1,
-			seconds: ve
+			seconds: be
 		}), this.#b());
 	}
 	abandon() {
@@ -1212,12 +1263,12 @@ var de = class {
 	}
 	#h(e, t, n) {
 		let r = this.#i.get(e);
-		this.#i.delete(e), t === this.#o && e !== q && this.#v(n, (n) => {
+		this.#i.delete(e), t === this.#o && e !== G && this.#v(n, (n) => {
 			t === this.#o && (this.#b(), this.#n.began(e, n), r && this.#n.samples(r, this.#e.rate));
 		});
 	}
 	#g(e, t, n) {
-		e !== q && this.#v(n, (t) => this.#n.played(e, t)), t === this.#o && (--this.#s, this.#l = n, this.#_());
+		e !== G && this.#v(n, (t) => this.#n.played(e, t)), t === this.#o && (--this.#s, this.#l = n, this.#_());
 	}
 	#_() {
 		let e = this.#o;
@@ -1242,7 +1293,7 @@ var de = class {
 		let e = this.#s > 0 || this.#l !== null && !this.#u, t = this.#d ? "ducked" : "playing", n = this.#u ? "paused" : e ? t : "idle";
 		n !== this.#f && (this.#f = n, this.#n.changed(n));
 	}
-}, be = class e {
+}, Se = class e {
 	playback;
 	ear;
 	#e;
@@ -1256,9 +1307,9 @@ var de = class {
 	static async open(t, n, r, i, a, o) {
 		let s = await t.openOutput(i.outputDevice);
 		s.setVolume(i.volume);
-		let c = new ye(s, n, o);
+		let c = new xe(s, n, o);
 		try {
-			let o = new he(r, n, () => c.active, a), s = new e(t, c, o, a);
+			let o = new _e(r, n, () => c.active, a), s = new e(t, c, o, a);
 			return await s.listen(i.inputDevice), s;
 		} catch (e) {
 			throw c.close(), e;
@@ -1288,7 +1339,7 @@ var de = class {
 			this.#i || this.#t.silenced(e);
 		}
 	}
-}, xe = class {
+}, Ce = class {
 	#e;
 	#t = !0;
 	#n = /* @__PURE__ */ new Set();
@@ -1313,10 +1364,10 @@ var de = class {
 		for (let e of [...this.#n]) this.#i(e);
 	}
 	#i(e) {
-		J(() => e(this.#e));
+		K(() => e(this.#e));
 	}
 };
-function J(e) {
+function K(e) {
 	try {
 		e();
 	} catch (e) {
@@ -1324,12 +1375,12 @@ function J(e) {
 	}
 }
 // src/transport.ts
-var Y = [
+var q = [
 	0,
 	1e3,
 	2e3,
 	15e3
-], Se = 1e4, Ce = 2, we = 15e3, X = [
+], we = 1e4, Te = 2, Ee = 15e3, J = [
 	250,
 	500,
 	1e3,
@@ -1337,7 +1388,7 @@ var Y = [
 	4e3,
 	8e3,
 	15e3
-], Te = 256e3, Z = 1, Ee = 1e3, De = 1008, Oe = class {
+], De = 256e3, Y = 1, Oe = 1e3, ke = 1008, Ae = class {
 	#e;
 	#t;
 	#n;
@@ -1357,7 +1408,7 @@ var Y = [
 	open() {
 		this.#_(), this.#s = !1, this.#v("connecting");
 		let e = this.#e();
-		this.#i = e, e.binaryType = "arraybuffer", e.onopen = () => this.#p(), e.onmessage = ({ data: e }) => this.#m(e), e.onclose = (e) => this.#h(e), this.#f = this.#t.after(we, () => this.#g());
+		this.#i = e, e.binaryType = "arraybuffer", e.onopen = () => this.#p(), e.onmessage = ({ data: e }) => this.#m(e), e.onclose = (e) => this.#h(e), this.#f = this.#t.after(Ee, () => this.#g());
 	}
 	hurry() {
 		this.#a === "waiting" && this.open();
@@ -1369,28 +1420,28 @@ var Y = [
 		this.#_(), this.#v("closed");
 	}
 	send(e) {
-		return this.#i?.readyState === Z && (this.#i.send(JSON.stringify(e)), !0);
+		return this.#i?.readyState === Y && (this.#i.send(JSON.stringify(e)), !0);
 	}
 	sendAudio(e) {
 		let t = this.#i;
-		return t?.readyState !== Z || t.bufferedAmount > Te ? !1 : (t.send(e), !0);
+		return t?.readyState !== Y || t.bufferedAmount > De ? !1 : (t.send(e), !0);
 	}
 	#p() {
 		this.#f(), this.#c = 0, this.#l = 0, this.#u = [], this.#v("open"), this.#y();
 	}
 	#m(e) {
 		if (this.#l = 0, e instanceof ArrayBuffer) return this.#n.audio(e);
-		let t = ke(e);
+		let t = je(e);
 		t?.action === "pong" ? this.#S(t) : t && this.#n.message(t);
 	}
 	#h({ code: e, reason: t }) {
-		let n = e === De && !this.#s;
-		if (e !== Ee && !n) return this.#g();
+		let n = e === ke && !this.#s;
+		if (e !== Oe && !n) return this.#g();
 		this.#_(), this.#v("closed", null, t);
 	}
 	#g() {
 		this.#_();
-		let e = X[Math.min(this.#o, X.length - 1)] * (.75 + this.#r() / 2);
+		let e = J[Math.min(this.#o, J.length - 1)] * (.75 + this.#r() / 2);
 		this.#o += 1, this.#f = this.#t.after(e, () => this.open()), this.#v("waiting", this.#t.wall() + e);
 	}
 	#_() {
@@ -1402,22 +1453,22 @@ var Y = [
 		this.#a = e, this.#n.connection(e, t, n);
 	}
 	#y() {
-		let e = Y[Math.min(this.#c, Y.length - 1)];
+		let e = q[Math.min(this.#c, q.length - 1)];
 		this.#d = this.#t.after(e, () => this.#b());
 	}
 	#b() {
 		this.#c += 1, this.send({
 			action: "ping",
 			timestamp: this.#t.wall()
-		}), this.#f(), this.#f = this.#t.after(Se, () => this.#x()), this.#y();
+		}), this.#f(), this.#f = this.#t.after(we, () => this.#x()), this.#y();
 	}
 	#x() {
-		this.#l += 1, this.#l >= Ce && this.#g();
+		this.#l += 1, this.#l >= Te && this.#g();
 	}
 	#S({ client_timestamp: e, server_recv_timestamp: t }) {
 		this.#f();
 		let n = this.#t.wall();
-		this.#u = [...this.#u.slice(-4), t - (e + n) / 2], this.#n.clock(Ae(this.#u), n - e), this.send({
+		this.#u = [...this.#u.slice(-4), t - (e + n) / 2], this.#n.clock(Me(this.#u), n - e), this.send({
 			action: "clock_sync",
 			client_send_ts: e / 1e3,
 			server_recv_ts: t / 1e3,
@@ -1425,7 +1476,7 @@ var Y = [
 		});
 	}
 };
-function ke(e) {
+function je(e) {
 	if (typeof e != "string") return null;
 	try {
 		let t = JSON.parse(e);
@@ -1435,16 +1486,16 @@ function ke(e) {
 		throw e;
 	}
 }
-function Ae(e) {
+function Me(e) {
 	let t = [...e].sort((e, t) => e - t);
 	return t[t.length >> 1];
 }
 // src/conversation.ts
-function je(e, t, n) {
+function Ne(e, t, n) {
 	let r = t ?? {}, i = new URL(e ?? "ws", globalThis.location?.href);
-	return i.protocol = i.protocol.replace(/^http/, "ws"), new Pe(i, r, n ?? Q(r.workletUrl));
+	return i.protocol = i.protocol.replace(/^http/, "ws"), new Ie(i, r, n ?? X(r.workletUrl));
 }
-function Q(e) {
+function X(e) {
 	return {
 		clock: m,
 		audio: a(m, e),
@@ -1453,12 +1504,12 @@ function Q(e) {
 			method: "POST",
 			body: t
 		}),
-		loadDetector: ue,
-		loadDenoiser: T,
-		watch: Me
+		loadDetector: fe,
+		loadDenoiser: w,
+		watch: Pe
 	};
 }
-function Me(e) {
+function Pe(e) {
 	let t = () => {
 		document.visibilityState === "visible" && e.visible();
 	};
@@ -1466,7 +1517,13 @@ function Me(e) {
 		removeEventListener("online", e.online), document.removeEventListener("visibilitychange", t), navigator.mediaDevices?.removeEventListener("devicechange", e.devicesChanged);
 	};
 }
-var Ne = 1e3, Pe = class {
+var Z = [
+	"insecure",
+	"microphone-denied",
+	"microphone-missing",
+	"microphone-failed",
+	"audio-failed"
+], Fe = 1e3, Ie = class {
 	#e;
 	#t;
 	#n;
@@ -1481,34 +1538,36 @@ var Ne = 1e3, Pe = class {
 	#d = 0;
 	#f = !1;
 	#p = !1;
-	#m = () => {};
+	#m = !1;
+	#h = !1;
+	#g = () => {};
 	constructor(e, t, n) {
 		this.#e = t, this.#t = n;
 		let r = {
-			...k.settings,
+			...O.settings,
 			...t.settings
 		};
-		this.#n = new xe({
-			...k,
+		this.#n = new Ce({
+			...O,
 			settings: r
 		}), this.#c = {
-			detector: t.pureFrontend ? null : new B(),
+			detector: t.pureFrontend ? null : new R(),
 			denoiser: null
-		}, this.#a = Fe(e, t.apiUrl), this.#r = new N(this.#n, n.clock, {
+		}, this.#a = Le(e, t.apiUrl), this.#r = new j(this.#n, n.clock, {
 			simGen: t.simGen ?? !1,
 			pureFrontend: t.pureFrontend ?? !1,
 			ttsSampleRate: t.ttsSampleRate,
-			send: (e) => this.#M(e),
-			admitted: () => this.#k(),
-			sounds: (e, t) => this.#U(e, t)
-		}), this.#i = new Oe(() => n.connect(e.href), n.clock, {
-			message: (e) => this.#j(e),
+			send: (e) => this.#I(e),
+			admitted: () => this.#N(),
+			sounds: (e, t) => this.#q(e, t)
+		}), this.#i = new Ae(() => n.connect(e.href), n.clock, {
+			message: (e) => this.#F(e),
 			audio: (e) => this.#r.audio(e),
-			connection: (e, t, n) => this.#T(e, t, n),
-			clock: (e, t) => this.#D(e, t)
+			connection: (e, t, n) => this.#O(e, t, n),
+			clock: (e, t) => this.#M(e, t)
 		}), this.#o = n.watch({
 			online: () => this.#i.hurry(),
-			visible: () => this.#P(),
+			visible: () => this.#R(),
 			devicesChanged: () => void this.refreshDevices()
 		}), this.#i.open(), this.refreshDevices();
 	}
@@ -1519,11 +1578,12 @@ var Ne = 1e3, Pe = class {
 		return this.#n.value;
 	}
 	async toggleStreaming() {
-		if (this.state.streaming) return this.#v();
-		this.state.loading || this.#p || (this.state.connection === "closed" && this.#i.open(), await this.#h());
+		if (this.state.streaming) return this.#x();
+		this.#f || this.#h || (this.state.connection === "closed" && this.#i.open(), await this.#_());
 	}
 	restart() {
-		this.#v(), this.#i.open(), this.#r.clear();
+		if (this.#h) return;
+		this.#x(), this.#m = !1, this.#i.open(), this.#r.clear();
 		let { connection: e, settings: t, devices: n, micMuted: r, detector: i, denoising: a } = this.state, o = {
 			connection: e,
 			settings: t,
@@ -1533,7 +1593,7 @@ var Ne = 1e3, Pe = class {
 			denoising: a
 		};
 		this.#n.set({
-			...k,
+			...O,
 			...o
 		});
 	}
@@ -1541,53 +1601,55 @@ var Ne = 1e3, Pe = class {
 		this.#r.clear();
 	}
 	close() {
-		this.#p = !0, this.#v(), this.#o(), this.#i.close(), this.#c.detector?.close(), this.#c.denoiser?.close();
+		this.#h = !0, this.#x(), this.#o(), this.#i.close(), this.#c.detector?.close(), this.#c.denoiser?.close();
 	}
-	async #h() {
+	async #_() {
 		let e = ++this.#d;
-		this.#n.set({ loading: !0 });
+		this.#f = !0, this.#v();
 		try {
-			let t = await this.#g();
-			e === this.#d ? this.#_(t) : t.close();
+			let t = await this.#y();
+			e === this.#d ? this.#b(t) : t.close();
 		} catch (e) {
 			if (!(e instanceof i)) throw e;
-			this.#w(e);
+			this.#D(e);
 		} finally {
-			e === this.#d && this.#n.set({ loading: this.state.queued });
+			e === this.#d && (this.#f = !1), this.#v();
 		}
 	}
-	#g() {
-		this.#l ??= this.#y();
-		let { audio: e, clock: t } = this.#t;
-		return be.open(e, t, this.#c, this.state.settings, this.#F, this.#r);
-	}
-	#_(e) {
-		this.#u = e, this.#r.playback = e.playback, e.ear.use(this.#c), e.ear.mute(this.state.micMuted), this.#n.set({ streaming: !0 }), this.#A(), this.refreshDevices();
-	}
 	#v() {
-		this.#d += 1, this.#m(), this.state.streaming && this.#M({
+		this.#n.set({ loading: this.#f || this.state.queued });
+	}
+	#y() {
+		this.#l ??= this.#S();
+		let { audio: e, clock: t } = this.#t;
+		return Se.open(e, t, this.#c, this.state.settings, this.#z, this.#r);
+	}
+	#b(e) {
+		this.#u = e, this.#r.playback = e.playback, e.ear.use(this.#c), e.ear.mute(this.state.micMuted), this.#n.set({ streaming: !0 }), this.#r.solved(...Z), this.#P(), this.refreshDevices();
+	}
+	#x() {
+		this.#d += 1, this.#f = !1, this.#g(), this.state.streaming && this.#I({
 			action: "conversation_end",
-			timestamp: this.#N()
-		}), this.#r.playback = null, this.#u?.close(), this.#u = null, this.#n.set({
+			timestamp: this.#L()
+		}), this.#u?.close(), this.#u = null, this.#r.silence(), this.#v(), this.#n.set({
 			streaming: !1,
-			loading: this.state.queued,
 			streamState: "idle",
 			userSpeech: "none",
 			inputLevel: 0
 		});
 	}
-	async #y() {
-		this.#b(this.#c);
+	async #S() {
+		this.#C(this.#c);
 		let { vadAssets: e, denoiser: t } = this.#e;
 		if (!e || !this.#c.detector) return;
 		let { loadDetector: n, loadDenoiser: r } = this.#t, i = {
-			detector: await this.#x("detector", () => n(e), new B()),
-			denoiser: t ? await this.#x("denoiser", () => r(e, t), null) : null
+			detector: await this.#w("detector", () => n(e), new R()),
+			denoiser: t ? await this.#w("denoiser", () => r(e, t), null) : null
 		};
-		this.#b(i);
+		this.#C(i);
 	}
-	#b(e) {
-		if (this.#p) {
+	#C(e) {
+		if (this.#h) {
 			e.detector?.close(), e.denoiser?.close();
 			return;
 		}
@@ -1598,153 +1660,165 @@ var Ne = 1e3, Pe = class {
 			denoising: t
 		});
 	}
-	async #x(e, t, n) {
+	async #w(e, t, n) {
 		try {
 			return await t();
 		} catch (t) {
-			return this.#S(e, t), n;
+			return this.#T(e, t), n;
 		}
 	}
-	#S(e, t) {
-		console.warn(`xtalk: the ${e} failed`, t), e === "denoiser" ? (this.#n.set({ denoising: !1 }), this.#C("denoiser-failed", "The denoiser does not work; the raw sound is used instead.")) : (this.#n.set({ detector: "energy" }), this.#C("detector-failed", "The speech detector does not work; a simpler one is used."));
+	#T(e, t) {
+		console.warn(`xtalk: the ${e} failed`, t), e === "denoiser" ? (this.#n.set({ denoising: !1 }), this.#E("denoiser-failed", "The denoiser does not work; the raw sound is used instead.")) : (this.#n.set({ detector: "energy" }), this.#E("detector-failed", "The speech detector does not work; a simpler one is used."));
 	}
-	#C(e, t) {
-		this.#r.info(t, "notice"), this.#r.problem(e, t);
+	#E(e, t) {
+		this.#r.problem({
+			code: e,
+			message: t
+		}, "notice");
 	}
-	#w(e) {
-		this.#r.info(e.message, "error"), this.#r.problem(e.code, e.message);
-	}
-	#T(e, t, n) {
-		let { connection: r, streaming: i } = this.state, a = this.#f;
-		if (this.#n.set({
-			connection: e,
-			retryAt: t
-		}), e !== "open") {
-			if (this.#E(), e === "waiting" && r === "open") this.#O("connection-lost", "The connection was lost. Trying again …");
-			else if (e === "waiting") this.#O("connection-refused", "The server cannot be reached. Trying again …");
-			else if (e === "closed" && n !== void 0) {
-				i && this.#v();
-				let e = a ? "session-ended" : "connection-refused";
-				this.#O(e, `The server ended the connection: ${n || "it gave no reason"}.`);
-			}
-		}
-	}
-	#E() {
-		this.#f = !1, this.#m(), this.#r.lost();
-		let e = !this.state.queued && this.state.loading;
-		this.#n.set({
-			queued: !1,
-			queuePosition: null,
-			currentSessionId: null,
-			loading: e
+	#D({ code: e, message: t }) {
+		this.#r.problem({
+			code: e,
+			message: t
 		});
 	}
-	#D(e, t) {
+	#O(e, t, n) {
+		let { connection: r, streaming: i } = this.state, a = this.#p;
+		this.#n.set({
+			connection: e,
+			retryAt: t
+		}), e !== "open" && (this.#j(), e === "waiting" ? this.#k(r === "open") : e === "closed" && n !== void 0 && (i && this.#x(), this.#A(a ? "session-ended" : "connection-refused", n)));
+	}
+	#k(e) {
+		if (this.#m) return;
+		this.#m = !0;
+		let t = e ? {
+			code: "connection-lost",
+			message: "The connection was lost. Trying again …"
+		} : {
+			code: "connection-refused",
+			message: "The server cannot be reached. Trying again …"
+		};
+		this.#r.problem(t, "connection");
+	}
+	#A(e, t) {
+		this.#m = !1;
+		let n = `The server ended the connection: ${t || "it gave no reason"}.`;
+		this.#r.problem({
+			code: e,
+			message: n,
+			reason: t
+		}, "connection");
+	}
+	#j() {
+		this.#p = !1, this.#g(), this.#r.lost(), this.#n.set({
+			queued: !1,
+			queuePosition: null,
+			currentSessionId: null
+		}), this.#v();
+	}
+	#M(e, t) {
 		this.#n.set({
 			clockOffset: e,
 			roundTrip: t
 		}), this.#r.waterfall.roundTrip(t);
 	}
-	#O(e, t) {
-		let { problems: n, messages: r } = this.state;
-		(r.at(-1)?.kind !== "connection" || n.at(-1)?.code !== e) && (this.#r.info(t, "connection"), this.#r.problem(e, t));
-	}
-	#k() {
-		this.#f = !0, this.#i.settled();
+	#N() {
+		this.#p = !0, this.#m = !1, this.#i.settled();
 		let { voice: e, speed: t } = this.state.settings;
-		e && this.changeVoice(e), t !== 1 && this.changeTTSSpeed(t), this.state.streaming && this.#A();
+		e && this.changeVoice(e), t !== 1 && this.changeTTSSpeed(t), this.state.streaming && this.#P();
 	}
-	#A() {
-		if (!this.#f) return;
+	#P() {
+		if (!this.#p) return;
 		let e = {
 			pauses_itself: !1,
 			decisions: !0
 		}, t = this.#e.pureFrontend ? { mode: "pure_frontend" } : {};
-		this.#M({
+		this.#I({
 			action: "conversation_start",
-			timestamp: this.#N(),
+			timestamp: this.#L(),
 			client: e,
 			...t
 		}), this.#e.pureFrontend && this.#r.turn("listening");
 	}
-	#j(e) {
-		J(() => this.#r.receive(e));
+	#F(e) {
+		K(() => this.#r.receive(e)), this.#v();
 	}
-	#M(e) {
-		this.#i.send(e);
-	}
-	#N() {
-		return Math.round(this.#t.clock.wall());
-	}
-	#P() {
-		this.#i.hurry(), this.#u?.wake();
-	}
-	#F = {
-		frame: (e) => {
-			this.#f && this.#i.sendAudio(D(e));
-		},
-		level: (e) => this.#n.set({ inputLevel: e }),
-		detected: (e) => this.#I(e),
-		voiced: (e) => {
-			this.#B && this.#r.waterfall.voiced(e);
-		},
-		failed: (e, t) => this.#S(e, t),
-		silenced: (e) => {
-			this.#v(), this.#w(e);
-		}
-	};
 	#I(e) {
-		if (!this.#u) return;
-		let { playback: t } = this.#u;
-		this.#m(), e === "candidate" ? (this.#n.set({ userSpeech: "candidate" }), t.active && t.duck()) : e === "misfire" ? (this.#n.set({ userSpeech: "none" }), t.paused || t.unduck()) : e === "start" ? this.#L() : this.#R();
+		this.#p && this.#i.send(e);
 	}
 	#L() {
-		this.#n.set({ userSpeech: "confirmed" }), this.#B && (this.#M({
-			action: "vad_speech_start",
-			timestamp: this.#N()
-		}), this.#r.turn("listening"));
+		return Math.round(this.#t.clock.wall());
 	}
 	#R() {
-		this.#n.set({ userSpeech: "none" }), this.#z(), this.#B && (this.#M({
+		this.#i.hurry(), this.#u?.wake();
+	}
+	#z = {
+		frame: (e) => {
+			this.#p && this.#i.sendAudio(E(e));
+		},
+		level: (e) => this.#n.set({ inputLevel: e }),
+		detected: (e) => this.#B(e),
+		voiced: (e) => {
+			this.#W && this.#r.waterfall.voiced(e);
+		},
+		failed: (e, t) => this.#T(e, t),
+		silenced: (e) => {
+			this.#x(), this.#D(e);
+		}
+	};
+	#B(e) {
+		if (!this.#u) return;
+		let { playback: t } = this.#u;
+		this.#g(), e === "candidate" ? (this.#n.set({ userSpeech: "candidate" }), t.active && t.duck()) : e === "misfire" ? (this.#n.set({ userSpeech: "none" }), t.paused || t.unduck()) : e === "start" ? this.#V() : this.#H();
+	}
+	#V() {
+		this.#n.set({ userSpeech: "confirmed" }), this.#W && (this.#I({
+			action: "vad_speech_start",
+			timestamp: this.#L()
+		}), this.#r.turn("listening"));
+	}
+	#H() {
+		this.#n.set({ userSpeech: "none" }), this.#U(), this.#W && (this.#I({
 			action: "vad_speech_end",
-			timestamp: this.#N()
+			timestamp: this.#L()
 		}), this.#r.waterfall.marked(this.#t.clock.now()), this.state.streamState === "listening" && this.#r.turn("processing"));
 	}
-	#z() {
-		this.#m = this.#t.clock.after(Ne, () => {
+	#U() {
+		this.#g = this.#t.clock.after(Fe, () => {
 			let e = this.#u?.playback;
 			e && !e.paused && e.unduck();
 		});
 	}
-	get #B() {
+	get #W() {
 		return this.#e.marks ?? this.state.detector === "silero";
 	}
 	toggleMicMute() {
 		let e = !this.state.micMuted;
-		this.#n.set({ micMuted: e }), this.#u?.ear.mute(e), e && this.#u && (this.#I("misfire"), this.#M({
+		this.#n.set({ micMuted: e }), this.#u?.ear.mute(e), e && this.#u && (this.#B("misfire"), this.#I({
 			action: "vad_speech_end",
-			timestamp: this.#N(),
+			timestamp: this.#L(),
 			reason: "muted"
 		}), this.state.streamState === "listening" && this.#r.turn("idle"));
 	}
 	changeVoice(e) {
-		this.#V({ voice: e }), this.#M({
+		this.#r.keep({ voice: e }), e && this.#I({
 			action: "change_voice",
 			voice_name: e,
-			timestamp: this.#N()
+			timestamp: this.#L()
 		});
 	}
 	changeTTSSpeed(e) {
-		let t = Math.min(1.5, Math.max(.5, e));
-		this.#V({ speed: t }), this.#M({
+		let t = $(e, .5, 1.5);
+		this.#r.keep({ speed: t }), this.#I({
 			action: "change_tts_speed",
 			speed: t,
-			timestamp: this.#N()
+			timestamp: this.#L()
 		});
 	}
 	changeEmotion(e, t = []) {
-		let n = this.#N(), r = [...t];
-		this.#M({
+		let n = this.#L(), r = [...t];
+		this.#I({
 			action: "change_emotion",
 			emotion_name: e,
 			emotion_vector: r,
@@ -1752,8 +1826,8 @@ var Ne = 1e3, Pe = class {
 		});
 	}
 	changeTTSModel(e, t = {}) {
-		let n = this.#N();
-		this.#M({
+		let n = this.#L();
+		this.#I({
 			action: "change_tts_model",
 			model_type: e,
 			config: t,
@@ -1761,79 +1835,87 @@ var Ne = 1e3, Pe = class {
 		});
 	}
 	changeLLMModel(e, t = "", n = "", r = null) {
-		this.#M({
+		this.#I({
 			action: "change_llm_model",
 			model_name: e,
 			base_url: t,
 			api_key: n,
 			extra_body: r,
-			timestamp: this.#N()
+			timestamp: this.#L()
 		});
 	}
 	async selectInput(e) {
-		this.#V({ inputDevice: e });
-		try {
-			await this.#u?.listen(e);
-		} catch (e) {
-			if (!(e instanceof i)) throw e;
-			this.#w(e);
-		}
+		await this.#G("inputDevice", e, () => this.#u?.listen(e)) && this.#u && this.#r.solved(...Z);
 	}
 	async selectOutput(e) {
-		this.#V({ outputDevice: e }), await this.#u?.playback.setDevice(e);
+		await this.#G("outputDevice", e, () => this.#u?.playback.setDevice(e)) && this.#r.solved("loudspeaker-failed");
+	}
+	async #G(e, t, n) {
+		let r = this.state.settings[e];
+		this.#r.keep({ [e]: t });
+		try {
+			return await n(), !0;
+		} catch (n) {
+			if (!(n instanceof i)) throw n;
+			return this.state.settings[e] === t && this.#r.keep({ [e]: r }), this.#D(n), !1;
+		}
 	}
 	async refreshDevices() {
 		let e = await this.#t.audio.devices();
-		this.#p || this.#n.set({ devices: e });
+		this.#h || this.#n.set({ devices: e });
 	}
 	setVolume(e) {
-		let t = Math.min(1, Math.max(0, e));
-		this.#V({ volume: t }), this.#u?.playback.setVolume(t);
-	}
-	#V(e) {
-		this.#n.set({ settings: {
-			...this.state.settings,
-			...e
-		} });
+		let t = $(e, 0, 1);
+		this.#r.keep({ volume: t }), this.#u?.playback.setVolume(t);
 	}
 	async uploadFile(e) {
-		this.#n.set({ uploading: !0 }), this.#r.turn("processing");
+		this.#n.set({ uploading: !0 }), this.#r.solved("upload-failed", "upload-unsent");
+		let t = this.#r.expect();
 		try {
-			await this.#H(e);
+			await this.#K(e);
 		} catch (e) {
-			this.#r.turn("idle");
-			let t = e instanceof $ ? e.message : "The file could not be sent.";
-			throw this.#r.info(t, "error"), this.#r.problem("upload-failed", t), Error(t, { cause: e });
+			t();
+			let n = e instanceof Q ? e : new Q("upload-unsent", "The file could not be sent.", e);
+			throw this.#D(n), n;
 		} finally {
 			this.#n.set({ uploading: !1 });
 		}
 	}
-	async #H(e) {
+	async #K(e) {
 		let t = this.state.currentSessionId;
-		if (!t) throw new $("There is no session to send the file to yet.");
+		if (!t) throw new Q("upload-unsent", "There is no session to send the file to yet.");
 		let n = new FormData();
-		n.set("session_id", t), n.set("file", Ie(e), e.name);
+		n.set("session_id", t), n.set("file", Re(e), e.name);
 		let r = await this.#t.post(new URL("api/upload", this.#a).href, n);
-		if (!r.ok) throw new $(await Le(r));
+		if (!r.ok) throw await ze(r);
 	}
 	onNewAudioOutput(e) {
 		let t = (t, n) => e(t, n);
 		return this.#s.add(t), () => this.#s.delete(t);
 	}
-	#U(e, t) {
-		for (let n of this.#s) J(() => n(e, t));
+	#q(e, t) {
+		for (let n of this.#s) K(() => n(e, t));
 	}
-}, $ = class extends Error {};
-function Fe(e, t) {
+}, Q = class extends Error {
+	code;
+	constructor(e, t, n) {
+		super(t, { cause: n }), this.code = e;
+	}
+};
+function $(e, t, n) {
+	if (Number.isNaN(e)) throw RangeError(`a number from ${t} to ${n} is needed`);
+	return Math.min(n, Math.max(t, e));
+}
+function Le(e, t) {
 	if (t !== void 0) return new URL(t, globalThis.location?.href);
 	let n = new URL("./", e);
 	return n.protocol = n.protocol.replace(/^ws/, "http"), n;
 }
-function Ie(e) {
+function Re(e) {
 	return e.type ? e : new Blob([e], { type: "text/plain" });
 }
-async function Le(e) {
+async function ze(e) {
 	let t = await e.json().catch(() => null), n = typeof t == "object" && t && "detail" in t ? t.detail : null;
-	return typeof n == "string" ? n : `The server refused the file (${e.status}).`;
+	return typeof n == "string" ? new Q("upload-failed", n) : new Q("upload-unsent", `The server refused the file (${e.status}).`);
 }
-export { ie as STAGES, je as createConversation, ae as quantiles };
+export { ae as STAGES, Ne as createConversation, oe as quantiles };

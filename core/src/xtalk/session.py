@@ -422,9 +422,12 @@ class Session:
             self._asr.push(frame)
 
     def after_audio(self, call: Callable[[], None]) -> None:
-        """Run a call behind all audio that has arrived; at once when no lane stands between."""
+        """Run a call behind all audio that has arrived; at once when no lane stands between.
+
+        What the detector causes belongs behind the audio that it has heard, which is less.
+        """
         if self._enhancer is not None:
-            self._enhancer.after(call)
+            self._enhancer.after(call, heard=self._vad is not None and self._vad.starting)
         else:
             call()
 

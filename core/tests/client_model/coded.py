@@ -16,7 +16,8 @@ import anyio
 
 from xtalk.agent import Agent, TurnRecord
 from xtalk.audio import RATE_OUT, AudioFrame
-from xtalk.speech.interfaces import ASR, TTS, Transcript
+from xtalk.speech.interfaces import ASR, TTS, SpeechEnhancer, Transcript
+from xtalk.testing.fakes import LoudnessVAD
 
 FRAME_SAMPLES = 512
 FRAME_S = FRAME_SAMPLES / 16_000
@@ -88,6 +89,54 @@ class CodedASR(ASR):
         if number in self.fails:
             raise RuntimeError("this segment is not understood")
         yield Transcript(text=self.recognize(bytes(audio)), final=True)
+
+
+class Outage:
+    """From its call number `at` on nobody answers for so long."""
+
+    def __init__(self, at: int, seconds: float) -> None:
+        self.at = at
+        self.seconds = seconds
+        self.calls = 0
+        self.until = float("-inf")
+
+    async def over(self) -> None:
+        self.calls += 1
+        if self.calls == self.at:
+            self.until = anyio.current_time() + self.seconds
+        await anyio.sleep_until(self.until)
+
+
+class FarVAD(LoudnessVAD):
+    inline = False
+
+    def __init__(self, outage: Outage) -> None:
+        super().__init__()
+        self.outage = outage
+
+    async def async_is_speech(self, frame: bytes) -> bool:
+        await self.outage.over()
+        return self.is_speech(frame)
+
+
+class FarEnhancer(SpeechEnhancer):
+    """Changes nothing."""
+
+    def __init__(self, outage: Outage) -> None:
+        self.outage = outage
+
+    def enhance(self, audio: bytes) -> bytes:
+        raise AssertionError("there is an async one")
+
+    def clone(self) -> FarEnhancer:
+        return FarEnhancer(self.outage)
+
+    async def async_enhance(self, audio: bytes) -> bytes:
+        await self.outage.over()
+        return audio
+
+    async def async_flush(self) -> bytes:
+        return b""
 
 
 # --- the voice ------------------------------------------------------------------------------------

@@ -24,6 +24,9 @@ from coded import (
     CodedAgent,
     CodedASR,
     CodedTTS,
+    FarEnhancer,
+    FarVAD,
+    Outage,
     Reply,
     SmallAgent,
     SmallASR,
@@ -42,7 +45,7 @@ from xtalk.testing.fakes import LoudnessVAD
 KINDS = ("marks", "marks and detector", "device", "smallest models")
 NEVER = 1e6
 FOREVER_S = 45.0  # after that the user speaks again, whatever the server does
-AHEAD_S, BUFFER_S, LANE_S, CHUNK_S = 1.0, 2.0, 30.0, 0.2
+AHEAD_S, BUFFER_S, LANE_S, CALL_S, CHUNK_S = 1.0, 2.0, 30.0, 2.25, 0.2
 PLAIN = WORDS[:15]
 FILLERS = {"uh-huh", "um"}
 CONFIG: dict[str, Any] = {}
@@ -122,12 +125,16 @@ class Trouble:
     asr_hangs: dict[int, str] = field(default_factory=dict)  # segment -> "middle" or "end"
     agent_hangs: dict[int, float] = field(default_factory=dict)  # turn -> for how long
     tts_hangs: dict[int, float] = field(default_factory=dict)  # sentence -> for how long
+    detector: Outage | None = None
+    enhancer: Outage | None = None
 
 
 def draw_trouble(rng: random.Random, kind: str) -> Trouble:
     """In two conversations of five. A call that blocks a thread would stop the virtual clock."""
     names = (
-        ["vanishes"] if kind == "smallest models" else ["vanishes", "asr", "agent", "tts", "all"]
+        ["vanishes"]
+        if kind == "smallest models"
+        else ["vanishes", "asr", "agent", "tts", "all", "detector", "enhancer"]
     )
     if rng.random() > 0.4:
         return Trouble()
@@ -141,6 +148,11 @@ def draw_trouble(rng: random.Random, kind: str) -> Trouble:
         trouble.agent_hangs = {rng.randint(1, 3): rng.choice((3.0, 12.0, NEVER))}
     if name in ("tts", "all"):
         trouble.tts_hangs = {rng.randint(1, 5): rng.choice((3.0, 12.0, NEVER))}
+    outage = Outage(rng.randint(1, 400), rng.choice((0.5, 3.0, 12.0, NEVER)))
+    if name == "detector" and kind != "marks":
+        trouble.detector = outage
+    if name == "enhancer":
+        trouble.enhancer = outage
     return trouble
 
 
@@ -202,11 +214,14 @@ async def converse(seed: int, kind: str) -> Run:
             parts.insert(turn_id % (len(parts) + 1), trouble.agent_hangs[turn_id])
         return parts
 
+    far, lags = trouble.detector, trouble.enhancer
+    vad = LoudnessVAD() if far is None else FarVAD(far)
     pipeline = DefaultPipeline(
         asr=asr,
         llm_agent=CodedAgent(book, script),
         tts=tts,
-        vad=None if kind in ("marks", "smallest models") else LoudnessVAD(),
+        vad=None if kind in ("marks", "smallest models") else vad,
+        speech_enhancer=None if lags is None else FarEnhancer(lags),
     )
     if kind == "smallest models":
         slow = False
@@ -216,7 +231,7 @@ async def converse(seed: int, kind: str) -> Run:
             tts=SmallTTS(book, char_s=tts.char_s, fails=tts.fails),
         )
     page = Device() if kind == "device" else OriginalPage()
-    strict = not (slow or fails or trouble.asr_hangs)
+    strict = not (slow or fails or trouble.asr_hangs or trouble.detector)
     run = Run(kind, draw_user(rng), book, page, trouble=trouble, strict=strict)
     config = CONFIG | {"segment_sec": rng.choice((30.0, 30.0, 1.5))}
     async with talk(pipeline, page, rtt=rtt, config=config) as (browser, server):
@@ -257,6 +272,8 @@ async def _measure(session: Any, run: Run) -> None:
             ("seconds at the client", ahead),
             ("seconds before the gate", playback._buffer.samples / RATE_OUT),
             ("seconds before the recogniser", lane),
+            ("seconds before the enhancer", session._enhancer._lane_s),
+            ("seconds before the detector", sum(f.seconds for f in session._vad._lane)),
         ):
             most[name] = max(most[name], value)
 
@@ -427,6 +444,8 @@ def _judge_queues(run: Run) -> None:
         "seconds at the client": AHEAD_S + 2 * CHUNK_S,  # the last chunk and the kicks
         "seconds before the gate": BUFFER_S + sentence / RATE_OUT,
         "seconds before the recogniser": LANE_S + 1.0,
+        "seconds before the enhancer": CALL_S + 0.1,
+        "seconds before the detector": CALL_S + 0.1,
     }
     for name, bound in bounds.items():
         if run.most[name] > bound:

@@ -129,3 +129,24 @@ def test_what_was_rejected_before_the_enhancer_was_through_opens_nothing(
 
     run(main)
     assert asr.heard == [pytest.approx(2.0, abs=0.3)]  # with pre-roll, and the silence that ends it
+
+
+def test_what_the_detector_hears_late_begins_where_it_was_said(talk: Any, run: Any) -> None:
+    enhancer, asr = Stalling(), Heard()
+    pipeline = DefaultPipeline(
+        asr=asr,
+        llm_agent=ScriptedAgent(),
+        tts=ScriptedTTS(),
+        speech_enhancer=enhancer,
+        vad=LoudnessVAD(),
+    )
+
+    async def main() -> None:
+        async with talk(pipeline=pipeline) as call:
+            await anyio.sleep(1)
+            enhancer.stall_s = 1.2
+            await call.say(1.0)
+            await call.client.wait_for(m.FinishAsr)
+
+    run(main)
+    assert asr.heard == [pytest.approx(1.8, abs=0.1)]  # 0.3 before it, and the silence that ends it

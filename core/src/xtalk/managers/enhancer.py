@@ -87,17 +87,30 @@ class EnhancerManager(Manager):
         self._lane_s += frame.seconds
         self._put(frame)
 
-    def after(self, call: Callable[[], None]) -> None:
-        """Run `call` once every frame that came before it has been heard, the held back too."""
+    def after(self, call: Callable[[], None], *, heard: bool = False) -> None:
+        """Run `call` once every frame that came before it has been heard, the held back too.
+
+        When it follows from what was `heard`, it has only other calls to wait for.
+        """
+        if heard:
+            self._put_first(call)
+            return
         if self._guard is not None:
             self._put(call)
             return
         try:
-            for heard in self._stage.flush():
-                self._session.hear_clean(heard)
+            for clean in self._stage.flush():
+                self._session.hear_clean(clean)
         except Exception:
             self._failed()
         call()
+
+    def _put_first(self, call: Callable[[], None]) -> None:
+        waiting = [n for n, (_, item) in enumerate(self._lane) if not isinstance(item, AudioFrame)]
+        if waiting:
+            self._lane.insert(waiting[-1] + 1, (self._now(), call))
+        else:
+            call()
 
     def _put(self, item: AudioFrame | Callable[[], None]) -> None:
         self._lane.append((self._now(), item))

@@ -149,6 +149,7 @@ class VADManager(Manager):
         self._complained = False
         self._deaf_s = 0.0  # audio in a row that was not heard
         self._lost = False
+        self.starting = False  # what is posted now follows from the begin of speech
         if not self.active or vad is None:
             return
         self._make_endpointer = partial(
@@ -250,6 +251,7 @@ class VADManager(Manager):
         self._deaf_s, self._lost = 0.0, False
         for speech in found:
             if speech.kind == "start":
+                self.starting = True
                 self.event_bus.post(
                     VADSpeechStart(
                         source="server",
@@ -257,6 +259,7 @@ class VADManager(Manager):
                         speech_probability=speech.probability,
                     )
                 )
+                self.starting = False
             elif speech.kind == "end":
                 self.event_bus.post(
                     VADSpeechEnd(

@@ -4,9 +4,11 @@ python configurable_server.py --config echo.toml --port 7635
 """
 
 import argparse
+import sys
 
 import uvicorn
 
+from xtalk.errors import XtalkError
 from xtalk_server import create_app
 
 
@@ -22,4 +24,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except XtalkError as problem:
+        sys.exit(str(problem))

@@ -4,11 +4,13 @@ python custom_model.py --config echo.toml --port 7635
 """
 
 import argparse
+import sys
 from pathlib import Path
 
 import uvicorn
 
 from xtalk import Xtalk
+from xtalk.errors import XtalkError
 from xtalk_server import create_app
 
 AGENT = Path(__file__).with_name("echo_agent.py")
@@ -29,4 +31,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except XtalkError as problem:
+        sys.exit(str(problem))

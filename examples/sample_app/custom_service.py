@@ -6,11 +6,13 @@ python custom_service.py --config echo.toml --port 7635
 """
 
 import argparse
+import sys
 from dataclasses import dataclass, field
 
 import uvicorn
 
 from xtalk import DefaultPipeline, DefaultService, Manager, Xtalk, create_event_class
+from xtalk.errors import XtalkError
 from xtalk.events import ASRResultFinal, LLMAgentResponseFinish
 from xtalk.serving.module_types import OutputGateway
 from xtalk_server import create_app
@@ -104,4 +106,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except XtalkError as problem:
+        sys.exit(str(problem))

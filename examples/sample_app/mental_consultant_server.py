@@ -8,12 +8,14 @@ Its questions follow the subjects of the PHQ-9, in words of our own that nobody 
 
 import argparse
 import json
+import sys
 from typing import Any
 
 import uvicorn
 
 from xtalk import Xtalk
 from xtalk.agent import Tool
+from xtalk.errors import XtalkError
 from xtalk_server import create_app
 
 PROMPT = """\
@@ -147,4 +149,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except XtalkError as problem:
+        sys.exit(str(problem))

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 
 from xtalk.testing.fakes import tone
 from xtalk.testing.recordings import recording
@@ -24,6 +27,9 @@ FAKES = {
     "llm_agent": "EchoAgent",
     "tts": {"type": "ToneTTS", "params": {"character_ms": 10}},
 }
+
+
+PROGRAMS = ["configurable_server", "custom_model", "custom_service", "mental_consultant_server"]
 
 
 def fakes(folder: Path) -> Path:
@@ -123,3 +129,16 @@ def test_the_custom_service_lets_ten_in_and_the_eleventh_wait(
             assert (queued.position, queued.limit) == (1, 10)
 
     run(main)
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_a_problem_is_one_sentence(program: str, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, APP / f"{program}.py", "--config", "nope.toml"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 1
+    assert done.stderr == "nope.toml: cannot be read: No such file or directory\n"

@@ -127,6 +127,7 @@ class _Connection:
                 self._since = asyncio.get_running_loop().time()
                 tried.set()
                 await self._broken.wait()
+                self.tools = []  # now, for a server that hangs takes its time to end
         except Exception as error:  # a server is anybody's program
             log.error("the MCP server %s cannot be used", self.name, exc_info=error)
         finally:
@@ -151,13 +152,13 @@ class _Connection:
 
     async def _examine(self) -> None:
         """If nothing works any more, connect anew."""
+        client, broken = self._client, self._broken
         try:
             with anyio.fail_after(EXAMINE_S):
-                await self._client.list_tools(cache_mode="refresh")
+                await client.list_tools(cache_mode="refresh")
         except Exception as error:  # whatever a broken connection raises
             log.warning("the MCP server %s is gone (%s)", self.name, type(error).__name__)
-            self.tools = []
-            self._broken.set()
+            broken.set()
 
     async def _connect(self, stack: AsyncExitStack) -> Any:
         from mcp import Client, StdioServerParameters

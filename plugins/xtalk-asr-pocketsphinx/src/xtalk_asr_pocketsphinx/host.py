@@ -182,7 +182,7 @@ class Worker:
             return True
 
     async def wait(self, seconds: float) -> None:
-        """Until the worker takes or brings something; ModelTimeout after `seconds`."""
+        """Until the worker takes or brings something; ModelTimeout after `seconds` of neither."""
         try:
             with anyio.fail_after(seconds):
                 await (anyio.wait_writable if self._unsent else anyio.wait_readable)(self._sock)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from xtalk.audio import RATE_IN
 from xtalk.speech.interfaces import Transcript, Word
 from xtalk_asr_pocketsphinx.framing import AUDIO, END, FINAL, LANGUAGE, MEAN, OUTSIDE, PARTIAL, pack
 from xtalk_asr_pocketsphinx.host import Host, Worker
@@ -32,6 +33,11 @@ class Segment:
         self._understood: Transcript | None = None
         if worker is None:
             self._ask_language_model()
+
+    @property
+    def seconds(self) -> float:
+        """How long it is so far."""
+        return len(self._audio) / (2 * RATE_IN)
 
     @property
     def awaited(self) -> Worker:

@@ -12,10 +12,12 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
+from functools import partial
+from typing import Any
 
 from xtalk.commands import Commands, add_all
-from xtalk.errors import XtalkError
-from xtalk.plugins import Plugins, installed_version
+from xtalk.errors import PluginError, XtalkError
+from xtalk.plugins import Plugin, Plugins, installed_version
 
 __all__ = ["main"]
 
@@ -74,8 +76,26 @@ def _parser(plugins: Plugins) -> argparse.ArgumentParser:
         title="commands", metavar="COMMAND", required=True, action=Commands
     )
     add_all(commands)
-    plugins.call("xtalk_commands", commands=commands)
+    _add_plugins_commands(plugins, commands)
     return parser
+
+
+def _add_plugins_commands(plugins: Plugins, commands: Any) -> None:
+    known = set(commands.choices)
+    for plugin, _ in plugins.each("xtalk_commands", commands=commands):
+        for name in commands.choices.keys() - known:
+            command: argparse.ArgumentParser = commands.choices[name]
+            if command.get_default("run") is None:
+                # Commands below it, if there are any, bring their own.
+                command.set_defaults(run=partial(_nothing_to_run, name, plugin))
+            known.add(name)
+
+
+def _nothing_to_run(name: str, plugin: Plugin, arguments: argparse.Namespace) -> None:
+    raise PluginError(
+        f"the command {name!r} of the plugin {plugin} has nothing to run; "
+        "it should say parser.set_defaults(run=...)"
+    )
 
 
 if __name__ == "__main__":

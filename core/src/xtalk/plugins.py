@@ -168,16 +168,18 @@ class Plugins:
 
         A plugin that raises or answers rubbish gets an error in its row, and one log line.
         """
-        answers = []
+        found = self.each(hook, **arguments)
+        return [(plugin, answer) for plugin, answer in found if answer is not None]
+
+    def each(self, hook: str, **arguments: Any) -> Iterator[tuple[Plugin, Any]]:
+        """The same, one plugin after another; None for one that gave no answer, or failed."""
         for plugin, function, given in self._implementations(hook, arguments):
+            answer = None
             try:
                 answer = _checked(hook, function(*given), self.slots)
             except (Exception, SystemExit) as error:
                 plugin.blame(hook, error)
-                continue
-            if answer is not None:
-                answers.append((plugin, answer))
-        return answers
+            yield plugin, answer
 
     def contexts(self, hook: str, **arguments: Any) -> list[AbstractAsyncContextManager[None]]:
         """The context of each plugin that gives one, in order.

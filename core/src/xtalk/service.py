@@ -97,7 +97,11 @@ class Service:
         """Add a handler to every listener of exactly this class.
 
         A method's name, a callable of `(event)`, or one of `(listener, event)`.
+        ValueError when the class has no method of that name.
         """
+        name = method_or_handler
+        if isinstance(name, str) and not hasattr(event_listener_cls, name):
+            raise ValueError(f"{event_listener_cls.__name__} has no method {name!r}")
         override = Override(_type(event_type), None, method_or_handler, priority, enabled_if)
         self._overrides.setdefault(event_listener_cls, []).append(override)
 

@@ -133,6 +133,20 @@ def test_plugins_add_commands_but_replace_none(run: Run, installed: Any) -> None
     assert run("say", "hi", "-o", installed.folder / "x.wav")[0] == 0
 
 
+def test_a_command_with_nothing_to_run_names_its_plugin(run: Run, installed: Any) -> None:
+    hook = """
+        @hookimpl
+        def xtalk_commands(commands):
+            {adds}
+    """
+    installed.add("idle", hook.format(adds='commands.add_parser("rest")'))
+    installed.add("later", hook.format(adds='commands.add_parser("work")'))
+    assert run("rest") == (
+        1, "", "xtalk: the command 'rest' of the plugin idle has nothing to run; "
+        "it should say parser.set_defaults(run=...)\n",
+    )  # fmt: skip
+
+
 def test_unforeseen_errors_are_one_line_unless_debugging(run: Run, tmp_path: Path) -> None:
     say = ("say", "fail", "-o", tmp_path / "o.wav")
     assert run(*say) == (1, "", "xtalk: OSError: no lungs left (--debug shows where)\n")

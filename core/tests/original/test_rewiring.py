@@ -489,3 +489,10 @@ def test_a_gateway_of_ones_own_takes_the_place_of_ours(dial: Any, run: Any, serv
             assert call.actions().count("start_tts") == 1
 
     run(main)
+
+
+def test_a_handler_that_does_not_exist_is_refused_at_once() -> None:
+    with pytest.raises(ValueError, match="TTSManager has no method 'typo'"):
+        DefaultService(pipeline=DefaultPipeline()).subscribe_event(
+            event_listener_cls=TTSManager, event_type=events.TTSStarted, method_or_handler="typo"
+        )

@@ -162,6 +162,15 @@ def test_the_output_holds_both_sides_on_one_clock(question: Path, tmp_path: Path
     assert right[start - 1 : start - 1 + 48000].tobytes() == REPLY
 
 
+def test_a_recording_without_samples_is_an_output_without_samples(tmp_path: Path) -> None:
+    empty, output = tmp_path / "empty.wav", tmp_path / "out.wav"
+    write_wav(empty, AudioFrame(b"", 16000))
+    with pytest.raises(XtalkError, match="nothing was understood"):
+        run(Server(m.SessionInfo(session_id="s")), empty, output=str(output))
+    with wave.open(str(output)) as file:
+        assert (file.getnframes(), file.getnchannels()) == (0, 2)
+
+
 def test_a_whole_session_is_heard_as_it_was_synthesised(
     question: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -314,9 +323,20 @@ def test_the_log_of_the_session_is_named_and_can_be_read(
     assert log.ended is not None
 
 
-def test_a_log_of_somebody_elses_session_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["talk", "--url", "ws://127.0.0.1:1/ws", "--log", "logs"]) == 1
-    assert "--log is for a session in here" in capsys.readouterr().err
+def test_a_log_that_was_not_written_is_an_error(
+    question: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(XtalkError, match=r"logs: the log of the session could not be written"):
+        run(Server(*NORMAL), question, log=str(tmp_path / "logs"))
+    assert json.loads(capsys.readouterr().out)["log"] is None
+
+
+@pytest.mark.parametrize("option", ["--log", "--config"])
+def test_what_is_for_a_session_in_here_is_refused_for_a_server(
+    capsys: pytest.CaptureFixture[str], option: str
+) -> None:
+    assert main(["talk", "--url", "ws://127.0.0.1:1/ws", option, "x"]) == 1
+    assert f"{option} is for a session in here" in capsys.readouterr().err
 
 
 @pytest.fixture

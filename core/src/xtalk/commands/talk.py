@@ -76,6 +76,8 @@ def talk(arguments: argparse.Namespace) -> int:
         raise NotAvailable("xtalk talk: -o needs --wav")
     if arguments.url is not None and arguments.log is not None:
         raise NotAvailable("xtalk talk: --log is for a session in here; a server writes its own")
+    if arguments.url is not None and arguments.config is not None:
+        raise NotAvailable("xtalk talk: --config is for a session in here; a server has its own")
     if arguments.wav is not None:
         return anyio.run(with_recording, arguments, _connection(arguments))
     try:
@@ -117,8 +119,11 @@ async def with_recording(
         report.output = arguments.output
     if arguments.log:
         session_id = client.received(m.SessionInfo)[0].session_id
-        report.log = str(Path(arguments.log) / f"{session_id}.jsonl")
+        log = Path(arguments.log) / f"{session_id}.jsonl"
+        report.log = str(log) if log.is_file() else None
     _print(report, as_json=arguments.json)
+    if arguments.log and report.log is None:
+        raise XtalkError(f"{arguments.log}: the log of the session could not be written there")
     if not report.turns:
         raise XtalkError(f"nothing was understood within {arguments.timeout:g} s")
     if not over:
@@ -277,7 +282,7 @@ def _write_stereo(path: str, client: WireClient) -> None:
 
     said = [(at, resample(AudioFrame(pcm, RATE_IN), RATE_OUT).pcm) for at, pcm in client.spoken]
     heard = [(sound.at, sound.pcm) for sound in client.speaker.heard]
-    zero = min(at for at, _ in said + heard)
+    zero = min([at for at, _ in said + heard], default=0.0)
     left, right = _line(said, zero), _line(heard, zero)
     length = max(len(left), len(right))
     both = np.zeros((length, 2), "<i2")

@@ -8,6 +8,11 @@
 A request is repeated only while nothing of its answer has arrived. What is raised in the end is
 a ModelError in plain words that names the service and what to check; keys, addresses and the
 service's own words stay out of it (its status is in the log).
+
+An adaptor gives up before the engine does, whose own sentence can name no service: by default
+`FINAL_S` after the end of speech for a final text (the engine: `decode_timeout_sec`, 5 s), and
+`SOUND_S` for a piece of sound (the engine: `tts_timeout_sec`, 20 s), repetitions and the pauses
+before them included.
 """
 
 from __future__ import annotations
@@ -15,6 +20,8 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import math
+import os
 import re
 from collections.abc import (
     AsyncGenerator,
@@ -26,19 +33,22 @@ from collections.abc import (
     Mapping,
 )
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import anyio
 import anyio.lowlevel
 
-from xtalk.errors import AudioError, ModelError, ModelTimeout
+from xtalk.errors import AudioError, ConfigError, ModelError, ModelTimeout
 
 if TYPE_CHECKING:
     import httpx
+    from pydantic import SecretStr
     from websockets.asyncio.client import ClientConnection
 
 __all__ = [
+    "FINAL_S",
+    "SOUND_S",
     "Refusal",
     "Remote",
     "Replay",
@@ -53,12 +63,16 @@ __all__ = [
     "grpc_answer",
     "http_client",
     "open_socket",
+    "read_key",
 ]
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+FINAL_S = 4.0
+SOUND_S = 15.0
+SEGMENT_S = 30.0  # the longest piece of speech in a conversation
 PAUSE_S = 0.2  # before the first repetition; each later one waits twice as long
 PATIENCE_S = 3.0  # a service that asks for more will not answer in time for a conversation
 KEEPALIVE_S = 120.0  # a conversation pauses for longer than the 5 s of most clients
@@ -120,45 +134,52 @@ class _Told:
 class Remote:
     """A service. `name` begins a sentence ("CosyVoice"); `check` ends one ("check that ...").
 
-    `timeout_s` is how long it may take to the first piece of an answer and between two pieces;
-    `retries` how often a request is repeated of which nothing was heard, `pause_s` how long to
-    wait before the first repetition (0), the second (1) and so on.
+    `reach` takes the place of `check` where the service cannot be reached or does not answer, so
+    that neither the key nor the model can be to blame. `timeout_s` is how long it may take to the
+    first piece of an answer, repetitions included, and between two pieces; `retries` how often a
+    request is repeated of which nothing was heard, `pause_s` how long to wait before the first
+    repetition (0), the second (1) and so on.
     """
 
     name: str
     check: str
-    timeout_s: float = 30.0
+    reach: str = ""
+    timeout_s: float = SOUND_S
     retries: int = 1
     pause_s: Callable[[int], float] = lambda attempt: PAUSE_S * 2**attempt
 
     async def stream(
-        self, ask: Callable[[], AsyncGenerator[T, None]], *, limited: bool = True
+        self, ask: Callable[[], AsyncGenerator[T, None]], *, spoken: Replay[Any] | None = None
     ) -> AsyncGenerator[T, None]:
         """The pieces of one answer, as they come; an answer without any is a failure.
 
         `ask` begins a request. Closing this generator closes the request's. A service that
-        answers while somebody still speaks may be silent for long: with `limited` False it is
-        `ask` that says `within` where the service must not be.
+        answers while somebody still speaks may be silent for long: with `spoken` its time begins
+        at the end of that.
         """
+        limit = _Limit(self.timeout_s, spoken)
         attempt = 0
         while True:
             begun = False
             try:
                 async with aclosing(ask()) as pieces:
-                    wait = self.within if limited else _unlimited
-                    while (piece := await wait(anext(pieces, _END))) is not _END:
+                    while (piece := await limit.hold(anext(pieces, _END))) is not _END:
                         begun = True
                         yield piece
+                        limit.renew()
                 if begun:
                     return
-                raise Unreadable("an answer that is not empty")
+                raise Unreadable("answer that is not empty")
             except Exception as error:  # whatever the client of some protocol raises
                 told = self._told(error)
                 if told is None:
                     raise
                 if begun or told.pause_s is None or attempt >= self.retries:
                     raise told.error from None  # the cause may hold the key
-            await anyio.sleep(max(told.pause_s, self.pause_s(attempt)))
+                pause_s = max(told.pause_s, self.pause_s(attempt))
+                if pause_s >= limit.left_s:
+                    raise told.error from None
+            await anyio.sleep(pause_s)
             attempt += 1
 
     async def call(self, ask: Callable[[], Awaitable[T]]) -> T:
@@ -175,6 +196,10 @@ class Remote:
         with anyio.fail_after(self.timeout_s):
             return await answer
 
+    def patient(self, audio_s: float) -> Remote:
+        """The same, with more time for a recording that is longer than any piece of speech."""
+        return replace(self, timeout_s=self.timeout_s + max(0.0, audio_s - SEGMENT_S))
+
     def failed(self, error: Exception) -> ModelError:
         """What to raise `from None` for this failure; the error itself when it is none."""
         told = self._told(error)
@@ -186,6 +211,7 @@ class Remote:
         """None for an error that is no failure of the service: it passes as it is."""
         if isinstance(error, ModelError):
             return _Told(error)
+        reach = self.reach or self.check
         status = _status(error)
         if status is not None:
             return self._refused(error, status)
@@ -197,10 +223,10 @@ class Remote:
             return _Told(ModelError(f"{self.name} gave no answer that can be used."), PAUSE_S)
         if _timed_out(error):
             self._log(f"took longer than {self.timeout_s:g} s")
-            return _Told(ModelTimeout(f"{self.name} took too long to answer; {self.check}."))
+            return _Told(ModelTimeout(f"{self.name} took too long to answer; {reach}."))
         if _never_reached(error):
             self._log(f"cannot be reached ({type(error).__name__})")
-            return _Told(ModelError(f"{self.name} cannot be reached; {self.check}."), PAUSE_S)
+            return _Told(ModelError(f"{self.name} cannot be reached; {reach}."), PAUSE_S)
         if _is_of_client(error) or isinstance(error, (OSError, EOFError)):
             self._log(f"broke off ({type(error).__name__})")
             return _Told(ModelError(f"{self.name} broke off its answer."), PAUSE_S)
@@ -226,8 +252,36 @@ class Remote:
         log.warning("%s %s", self.name, what.rstrip())
 
 
-async def _unlimited(answer: Awaitable[T]) -> T:
-    return await answer
+class _Limit:
+    """How long a piece of an answer may take: from the question, the piece before, or `spoken`."""
+
+    def __init__(self, seconds: float, spoken: Replay[Any] | None) -> None:
+        self._seconds = seconds
+        self._deadline = math.inf
+        self._scope = anyio.CancelScope()
+        if spoken is None:
+            self._begin()
+        else:
+            spoken.when_over(self._begin)
+
+    @property
+    def left_s(self) -> float:
+        return self._deadline - asyncio.get_running_loop().time()
+
+    def renew(self) -> None:
+        """A piece has come; while somebody speaks there is no limit to renew."""
+        if self._deadline < math.inf:
+            self._begin()
+
+    async def hold(self, answer: Awaitable[T]) -> T:
+        """The answer, or TimeoutError."""
+        with anyio.CancelScope(deadline=self._deadline) as self._scope:
+            return await answer
+        raise TimeoutError
+
+    def _begin(self) -> None:
+        self._deadline = asyncio.get_running_loop().time() + self._seconds
+        self._scope.deadline = self._deadline
 
 
 def _status(error: Exception) -> int | None:
@@ -314,6 +368,11 @@ class Replay(Generic[T]):
     def __aiter__(self) -> AsyncIterator[T]:
         return _Replayed(self)
 
+    def when_over(self, call: Callable[[], object]) -> None:
+        """Call this when the source has ended, however it did."""
+        assert self._reading is not None, "a Replay is read inside `async with`"
+        self._reading.add_done_callback(lambda _: call())
+
     async def at(self, place: int) -> T:
         """The item at this place, when it comes; StopAsyncIteration when there is none."""
         assert self._reading is not None, "a Replay is read inside `async with`"
@@ -344,10 +403,25 @@ class _Replayed(AsyncIterator[T]):
         return item
 
 
+def read_key(who: str, given: SecretStr | str | None, variable: str = "") -> str:
+    """The key of the configuration, else the one in the environment's `variable`.
+
+    ConfigError when there is none though there is a variable for it, and when it cannot be sent:
+    a header takes printable ASCII.
+    """
+    key = given if given is None or isinstance(given, str) else given.get_secret_value()
+    key = (key or "").strip() or os.environ.get(variable, "").strip()
+    if variable and not key:
+        raise ConfigError(f"{who} needs a key; set api_key or the environment's {variable}")
+    if not (key.isascii() and key.isprintable()):
+        raise ConfigError(f"the key of {who} holds a character that no key has; copy it once more")
+    return key
+
+
 # --- HTTP ---------------------------------------------------------------------------------------
 
 
-def http_client(*, timeout_s: float = 30.0, **options: Any) -> httpx.AsyncClient:
+def http_client(*, timeout_s: float = SOUND_S, **options: Any) -> httpx.AsyncClient:
     """A pool of connections that stay warm. Needs httpx: a plugin that calls this declares it."""
     import httpx
 
@@ -405,9 +479,9 @@ async def grpc_answer(call: Any) -> Any:
 class Shared(Generic[T]):
     """A client that all who use it at one time share: the first opens it, the last closes it.
 
-    A model passes it on to its clones, calls `hold` in `open()` and `release` in `close()`, and
-    says `async with shared.use() as client` around each request. Each event loop has a client
-    of its own, so blocking methods work too (`blocking`).
+    A model passes it on to its clones, says `hold(self)` in `open()` and `release(self)` in
+    `close()`, and `async with shared.use() as client` around each request. Each event loop has a
+    client of its own, so blocking methods work too (`blocking`).
     """
 
     def __init__(self, make: Callable[[], AbstractAsyncContextManager[T]]) -> None:
@@ -421,14 +495,22 @@ class Shared(Generic[T]):
         try:
             yield client
         finally:
-            await self.release()
+            await self._leave()
 
-    async def hold(self) -> None:
-        """Keep it open until `release`."""
+    async def hold(self, holder: object) -> None:
+        """Keep it open until this holder's `release`."""
         await self._enter()
+        self._clients[asyncio.get_running_loop()].holders.append(holder)
 
-    async def release(self) -> None:
-        """Take one `hold` back."""
+    async def release(self, holder: object) -> None:
+        """Take a `hold` back. Nothing for one that holds nothing: whose `open()` never came."""
+        client = self._clients.get(asyncio.get_running_loop())
+        held = [] if client is None else [id(each) for each in client.holders]
+        if client is not None and id(holder) in held:
+            del client.holders[held.index(id(holder))]
+            await self._leave()
+
+    async def _leave(self) -> None:
         loop = asyncio.get_running_loop()
         client = self._clients[loop]
         client.users -= 1
@@ -467,6 +549,7 @@ class _Opened(Generic[T]):
 class _Client(Generic[T]):
     opening: asyncio.Future[_Opened[T]]
     users: int = 1
+    holders: list[object] = field(default_factory=list)
 
 
 def blocking(work: Coroutine[Any, Any, T]) -> T:

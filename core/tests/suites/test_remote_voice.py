@@ -15,7 +15,7 @@ from aiohttp import web
 
 from xtalk.audio import AudioFrame
 from xtalk.errors import AudioError, ModelError
-from xtalk.remote import Refusal, Remote, WarmSocket, accepted, explained, open_socket
+from xtalk.remote import SOUND_S, Refusal, Remote, WarmSocket, accepted, explained, open_socket
 from xtalk.speech.remote import RemoteVoice, speakable, wav_answer
 from xtalk.testing.services import KEY, FakeService, Fault, ServiceChecks, running
 
@@ -53,7 +53,7 @@ class FakeWavService(FakeService):
 class WavVoice(RemoteVoice):
     """A well-behaved adaptor."""
 
-    def __init__(self, port: int, timeout: float = 0.3) -> None:
+    def __init__(self, port: int, timeout: float = SOUND_S) -> None:
         self._url = f"http://127.0.0.1:{port}/speak"
         remote = Remote(name="The test voice", check="check that it runs", timeout_s=timeout)
         super().__init__(remote, output_rate=8000)
@@ -80,7 +80,7 @@ class TestWavVoice(ServiceChecks):
 
     @pytest.fixture
     def arguments(self, service: FakeWavService) -> Mapping[str, Any]:
-        return {"port": service.port}
+        return {"port": service.port, "timeout": 0.3}
 
     def guards(self, arguments: Mapping[str, Any], count: int) -> Any:
         from xtalk.testing.suites import TTSSuite

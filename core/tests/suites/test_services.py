@@ -15,8 +15,9 @@ import pytest
 from aiohttp import web
 
 from xtalk.audio import AudioFrame
-from xtalk.errors import ModelError, ModelTimeout
+from xtalk.errors import ModelError
 from xtalk.remote import (
+    SOUND_S,
     Remote,
     Replay,
     Unreadable,
@@ -62,7 +63,7 @@ class Voice(TTS):
 
     output_rate = 16_000
 
-    def __init__(self, port: int, timeout_s: float = 0.3) -> None:
+    def __init__(self, port: int, timeout_s: float = SOUND_S) -> None:
         url = f"ws://127.0.0.1:{port}/voice"
         self._remote = Remote(
             name="The test voice", check="check that it runs", timeout_s=timeout_s
@@ -116,6 +117,8 @@ class TestVoice(ServiceChecks):
     """The checks alone, without the suite of the slot: the voice makes no sense of its text."""
 
     slot = "tts"
+    model: type[TTS] = Voice
+    limits = ("timeout_s",)
 
     @pytest.fixture
     def service(self) -> Iterator[FakeVoice]:
@@ -124,15 +127,32 @@ class TestVoice(ServiceChecks):
 
     @pytest.fixture
     def arguments(self, service: FakeVoice) -> Mapping[str, Any]:
-        return {"port": service.port}
+        return {"port": service.port, "timeout_s": 0.3}
 
     def guards(self, arguments: Mapping[str, Any], count: int) -> Any:
         from xtalk.testing.suites import TTSSuite
 
         class Suite(TTSSuite):
-            model = Voice
+            model = self.model
 
         return Suite().guards(arguments, count)
+
+
+class TooPatient(Voice):
+    def __init__(self, port: int, timeout_s: float = 30.0) -> None:
+        super().__init__(port, timeout_s)
+
+
+class Tries(TestVoice):
+    __test__ = False
+    model = TooPatient
+
+
+def test_a_voice_whose_default_is_longer_than_the_engines_is_found_out() -> None:
+    with running(FakeVoice()) as service, pytest.raises(TimeoutError):
+        Tries().test_by_default_a_failure_is_told_before_the_engine_gives_up(
+            service, {"port": service.port, "timeout_s": 0.3}, Fault.STALL
+        )
 
 
 @pytest.mark.parametrize(
@@ -173,7 +193,7 @@ def test_what_still_comes_in_is_asked_again_from_its_start() -> None:
             await anyio.lowlevel.checkpoint()
 
     async def check() -> None:
-        remote = Remote(name="Acme", check="", timeout_s=0.01, pause_s=lambda attempt: 0.0)
+        remote = Remote(name="Acme", check="", pause_s=lambda attempt: 0.0)
         async with Replay(source()) as asked:
 
             async def ask() -> AsyncGenerator[int, None]:
@@ -201,20 +221,6 @@ def test_a_replay_raises_what_its_source_raises() -> None:
             for _ in range(2):
                 with pytest.raises(ZeroDivisionError):
                     assert [number async for number in asked]
-
-    anyio.run(check)
-
-
-def test_a_service_may_be_silent_while_somebody_speaks() -> None:
-    async def answers() -> AsyncGenerator[int, None]:
-        await anyio.sleep(0.1)
-        yield 1
-
-    async def check() -> None:
-        remote = Remote(name="Acme", check="", timeout_s=0.01)
-        assert [answer async for answer in remote.stream(answers, limited=False)] == [1]
-        with pytest.raises(ModelTimeout):
-            assert [answer async for answer in remote.stream(answers)]
 
     anyio.run(check)
 

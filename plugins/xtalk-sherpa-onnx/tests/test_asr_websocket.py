@@ -206,6 +206,7 @@ class Failing(ServiceChecks, ASRSuite):
     model = SherpaOnnxASR
     sdk = ("sherpa_onnx", "websockets", "yaml")
     within_s = 3.0
+    limits = ("timeout_s",)
     expected = "hello world"
 
     def sound(self) -> bytes:

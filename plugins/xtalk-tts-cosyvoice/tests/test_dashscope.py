@@ -46,6 +46,7 @@ def arguments(service: FakeDashScope) -> Mapping[str, Any]:
 class TestCosyVoice(ServiceChecks, TTSSuite):
     model = CosyVoice
     sdk = ("websockets", "grpc", "google.protobuf")
+    limits = ("stream_timeout",)
 
     @pytest.fixture
     def service(self, service: FakeDashScope) -> FakeDashScope:  # type: ignore[override]
@@ -288,7 +289,7 @@ def test_a_failed_task_says_what_to_do(
 def test_a_key_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("DASHSCOPE_API_KEY", raising=False)
     for key in (None, SecretStr("")):
-        with pytest.raises(ConfigError, match="set api_key or DASHSCOPE_API_KEY"):
+        with pytest.raises(ConfigError, match="set api_key or the environment's DASHSCOPE_API_KEY"):
             CosyVoice(key)
 
 

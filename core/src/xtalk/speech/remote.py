@@ -63,10 +63,10 @@ class RemoteVoice(TTS):
         raise NotImplementedError
 
     async def open(self) -> None:
-        await self.http.hold()
+        await self.http.hold(self)
 
     async def close(self) -> None:
-        await self.http.release()
+        await self.http.release(self)
 
     def clone(self: V) -> V:
         return copy.copy(self)

@@ -30,7 +30,9 @@ from aiohttp import web
 from xtalk.audio import RATE_IN, AudioFrame
 from xtalk.calls import recognize, synthesize
 from xtalk.errors import ModelError
+from xtalk.settings import ServiceConfig
 from xtalk.speech.interfaces import SpeechChunk
+from xtalk.testing import virtual_time
 from xtalk.threads import Guard, run_in_thread
 
 __all__ = ["KEY", "FakeService", "Fault", "Service", "ServiceChecks", "running"]
@@ -38,6 +40,7 @@ __all__ = ["KEY", "FakeService", "Fault", "Service", "ServiceChecks", "running"]
 KEY = "sk-test-0123456789"
 START_S = 10.0
 LEFT_S = 3.0
+ANSWER_S = 0.05  # of real time, in which a service on this machine answers
 
 
 class Fault(enum.Enum):
@@ -242,13 +245,16 @@ class ServiceChecks:
     """Beside the suite of a TTS or an ASR: what holds when its service fails.
 
     Give `service`, and `params` (or the fixture `arguments`) with a limit of well under a second
-    for the service's silence. `faults` are those that the service can have: name the others in a
-    comment with the reason. `within_s` is how long a failure may take to be told, attempts and
-    all. `streams` says whether an answer comes in pieces.
+    for the service's silence. `limits` names those of the arguments that are for the tests alone,
+    limits, pauses and numbers of attempts: their defaults are tried as well. `faults` are those
+    that the service can have: name the others in a comment with the reason. `within_s` is how long
+    a failure may take to be told, attempts and all. `streams` says whether an answer comes in
+    pieces.
     """
 
     pytestmark = pytest.mark.real_time
     faults: ClassVar[Iterable[Fault]] = tuple(Fault)
+    limits: ClassVar[Iterable[str]] = ("timeout",)
     within_s: ClassVar[float] = 6.0
     streams: ClassVar[bool] = True
     says: ClassVar[str] = "One two three four, five six seven eight."
@@ -282,6 +288,29 @@ class ServiceChecks:
             assert told.value.__suppress_context__, "raise it `from None`: the cause may tell"
 
         _run(check())
+
+    @pytest.mark.parametrize(
+        "fault",
+        [Fault.REFUSED, Fault.TOO_MANY, Fault.BROKEN, Fault.STALL, Fault.SILENCE],
+        ids=lambda fault: fault.name.lower(),
+    )
+    def test_by_default_a_failure_is_told_before_the_engine_gives_up(
+        self, service: Service, arguments: Mapping[str, Any], fault: Fault
+    ) -> None:
+        """The engine could not say which service it was, or what to check."""
+        limit_s = _engines_limit_s(self.slot)  # type: ignore[attr-defined]
+        if limit_s is None or fault not in tuple(self.faults):
+            pytest.skip("nobody else limits it, or the service has no such fault")
+        defaults = _without(arguments, set(self.limits))
+        assert defaults != arguments, "`limits` names none of the arguments"
+
+        async def check() -> None:
+            service.fail(fault)
+            async with self._one(defaults) as guard:
+                with anyio.fail_after(limit_s), pytest.raises(ModelError):
+                    await self._all(guard)
+
+        virtual_time.run(check(), patience_s=ANSWER_S)
 
     def test_a_connection_that_died_is_replaced(
         self, service: Service, arguments: Mapping[str, Any]
@@ -377,6 +406,21 @@ class ServiceChecks:
         for start in range(0, len(pcm), 1024):
             yield AudioFrame(pcm[start : start + 1024], RATE_IN)
             await anyio.lowlevel.checkpoint()
+
+
+def _engines_limit_s(slot: str) -> float | None:
+    """After how long without an answer a turn fails by default."""
+    engine = ServiceConfig()
+    return {"asr": engine.decode_timeout_sec, "tts": engine.tts_timeout_sec}.get(slot)
+
+
+def _without(arguments: Mapping[str, Any], names: set[str]) -> dict[str, Any]:
+    """The arguments without those of these names, in tables within them as well."""
+    return {
+        name: _without(value, names) if isinstance(value, Mapping) else value
+        for name, value in arguments.items()
+        if name not in names
+    }
 
 
 def _whole(pieces: list[Any]) -> Any:

@@ -4,7 +4,8 @@ A conversation of thirty seconds takes milliseconds and its times are exact. Whe
 ready, no timer is set and no thread works, nothing can ever happen again: that raises
 VirtualDeadlock at once, so a stuck state is found by itself.
 
-It cannot cover sockets and processes: the clock would jump while they work.
+It cannot cover sockets and processes: the clock would jump while they work. Where only the order
+of limits matters it may, once nothing has come for `patience_s` of real time.
 """
 
 from __future__ import annotations
@@ -30,18 +31,19 @@ class VirtualDeadlock(RuntimeError):
 class _Jumping(selectors.BaseSelector):
     """A selector that moves the loop's clock instead of waiting."""
 
-    def __init__(self, loop: VirtualTimeLoop) -> None:
+    def __init__(self, loop: VirtualTimeLoop, patience_s: float) -> None:
         self._loop = loop
+        self._patience_s = patience_s
         self._inner = selectors.DefaultSelector()
 
     def select(self, timeout: float | None = None) -> list[Any]:
-        ready = self._inner.select(0)
+        ready = self._inner.select(0 if timeout == 0 else self._patience_s)
         if ready or timeout == 0:
             return ready
-        if in_flight(self._loop):
+        if in_flight(self._loop) or (timeout is None and self._patience_s):
             ready = self._inner.select(THREAD_LIMIT_S)
             if not ready:
-                raise VirtualDeadlock(f"a thread has worked for {THREAD_LIMIT_S:g} real seconds")
+                raise VirtualDeadlock(f"others have worked for {THREAD_LIMIT_S:g} real seconds")
             return ready
         if timeout is None:
             raise VirtualDeadlock("nothing is ready and no timer is set")
@@ -67,9 +69,9 @@ class _Jumping(selectors.BaseSelector):
 class VirtualTimeLoop(asyncio.SelectorEventLoop):
     """An asyncio loop in virtual time; it starts at 1000 s."""
 
-    def __init__(self) -> None:
+    def __init__(self, patience_s: float = 0.0) -> None:
         self._virtual = 1000.0
-        super().__init__(_Jumping(self))
+        super().__init__(_Jumping(self, patience_s))
 
     def time(self) -> float:
         return self._virtual
@@ -79,9 +81,12 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
         self._virtual += max(0.0, seconds) + 1e-9
 
 
-def run(main: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine to its end in virtual time; tasks that it leaves behind are an error."""
-    loop = VirtualTimeLoop()
+def run(main: Coroutine[Any, Any, T], *, patience_s: float = 0.0) -> T:
+    """Run a coroutine to its end in virtual time; tasks that it leaves behind are an error.
+
+    With sockets, `patience_s` is how long nothing may come before the clock jumps, in real seconds.
+    """
+    loop = VirtualTimeLoop(patience_s)
     try:
         asyncio.set_event_loop(loop)
         result = loop.run_until_complete(main)
@@ -95,6 +100,8 @@ def run(main: Coroutine[Any, Any, T]) -> T:
         return result
     finally:
         loop.run_until_complete(loop.shutdown_asyncgens())
+        if patience_s:  # which also covers the threads that look up names
+            loop.run_until_complete(loop.shutdown_default_executor())
         asyncio.set_event_loop(None)
         loop.close()
 

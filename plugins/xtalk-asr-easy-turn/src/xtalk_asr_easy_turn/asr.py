@@ -16,7 +16,7 @@ from pydantic import Field
 
 from xtalk.audio import RATE_IN, AudioFrame, pcm_to_float
 from xtalk.errors import ModelError
-from xtalk.remote import Remote, Shared, Unreadable, grpc_answer
+from xtalk.remote import FINAL_S, Remote, Shared, Unreadable, grpc_answer
 from xtalk.speech.interfaces import ASR, Transcript
 from xtalk_asr_easy_turn.messages import HEALTH_CHECK, RECOGNIZE, message
 
@@ -51,7 +51,9 @@ class EasyTurnASR(ASR):
         task: Annotated[
             str, Field(description="what it is asked to do, in the tags of its model")
         ] = "<TRANSCRIBE> <BACKCHANNEL> <COMPLETE>",
-        timeout: Annotated[float, Field(gt=0, description="seconds for one decode")] = 30,
+        timeout: Annotated[
+            float, Field(gt=0, description="seconds for one decode, repetitions included")
+        ] = FINAL_S,
     ) -> None:
         self._target = f"{host}:{port}"
         self._language = language
@@ -66,14 +68,14 @@ class EasyTurnASR(ASR):
 
     async def open(self) -> None:
         """Connect and ask for its health in the background; what is wrong goes into the log."""
-        await self._shared.hold()
+        await self._shared.hold(self)
         self._checking = asyncio.get_running_loop().create_task(self._check())
 
     async def close(self) -> None:
         checking, self._checking = self._checking, None
         if checking is not None:
             await _give_up(checking)
-            await self._shared.release()
+        await self._shared.release(self)
 
     def clone(self) -> EasyTurnASR:
         twin = copy.copy(self)
@@ -94,7 +96,8 @@ class EasyTurnASR(ASR):
             return ""
         import grpc
 
-        request, limit_s = self._request(audio), self._remote.timeout_s
+        request = self._request(audio)
+        limit_s = self._remote.patient(len(audio) / (2 * RATE_IN)).timeout_s
         try:
             with grpc.insecure_channel(self._target, OPTIONS) as channel:
                 return _transcript(channel.unary_unary(RECOGNIZE)(request, timeout=limit_s)).text
@@ -129,11 +132,12 @@ class EasyTurnASR(ASR):
         if not audio:
             return Transcript(text="")
         request = self._request(audio)
-        return await self._remote.call(lambda: self._asked(request))
+        remote = self._remote.patient(len(audio) / (2 * RATE_IN))
+        return await remote.call(lambda: self._asked(request, remote.timeout_s))
 
-    async def _asked(self, request: bytes) -> Transcript:
+    async def _asked(self, request: bytes, limit_s: float) -> Transcript:
         async with self._shared.use() as channel:
-            call = channel.unary_unary(RECOGNIZE)(request, timeout=self._remote.timeout_s)
+            call = channel.unary_unary(RECOGNIZE)(request, timeout=limit_s)
             return _transcript(await grpc_answer(call))
 
     def _request(self, audio: bytes) -> bytes:

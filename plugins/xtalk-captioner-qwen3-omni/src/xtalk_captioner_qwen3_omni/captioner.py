@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import Field, SecretStr
 
 from xtalk.audio import RATE_IN, AudioFrame
-from xtalk.remote import Remote, Shared, Unreadable, blocking, explained, http_client
+from xtalk.remote import Remote, Shared, Unreadable, blocking, explained, http_client, read_key
 from xtalk.speech.interfaces import Captioner
 
 if TYPE_CHECKING:
@@ -63,15 +63,15 @@ class Qwen3OmniCaptioner(Captioner):
             check="check that its server runs, and its base_url, api_key and model",
             timeout_s=timeout,
         )
-        key = api_key.get_secret_value().strip() if api_key else ""
+        key = read_key("Qwen3OmniCaptioner", api_key)
         headers = {"Authorization": f"Bearer {key}"} if key else {}
         self._shared = Shared(lambda: http_client(timeout_s=timeout, headers=headers))
 
     async def open(self) -> None:
-        await self._shared.hold()
+        await self._shared.hold(self)
 
     async def close(self) -> None:
-        await self._shared.release()
+        await self._shared.release(self)
 
     def caption(self, audio: bytes) -> str:
         return blocking(self.async_caption(audio))

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import copy
-import math
 import struct
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator
 from contextlib import aclosing
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -14,7 +13,17 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import Field
 
 from xtalk.audio import RATE_IN, AudioFrame, Resampler, pcm_to_float
-from xtalk.remote import Remote, Unreadable, WarmSocket, blocking, drop, exchange, open_socket
+from xtalk.remote import (
+    FINAL_S,
+    Remote,
+    Replay,
+    Unreadable,
+    WarmSocket,
+    blocking,
+    drop,
+    exchange,
+    open_socket,
+)
 from xtalk.speech.interfaces import ASR, Transcript
 from xtalk_sherpa_onnx.replies import DONE, Segments, read
 from xtalk_sherpa_onnx.segments import Growth
@@ -64,7 +73,7 @@ class SherpaOnnxASR(ASR):
         ] = None,
         timeout_s: Annotated[
             float, Field(gt=0, description="Longest wait for the server once all is sent")
-        ] = 10.0,
+        ] = FINAL_S,
     ) -> None:
         self._url = _url(server_addr or host, server_port or port)
         self._streams = mode in ("streaming", "online")
@@ -100,17 +109,13 @@ class SherpaOnnxASR(ASR):
 
     async def transcribe(self, frames: AsyncIterator[AudioFrame]) -> AsyncIterator[Transcript]:
         """Partials as the text changes, then one final. ModelError in words when it fails."""
-        utterance = _Utterance(frames)
-        transcripts = self._streamed(utterance) if self._streams else self._asked(utterance)
+        transcripts = self._streamed(frames) if self._streams else self._asked(frames)
         text = ""
-        try:
-            async with aclosing(transcripts):
-                async for transcript in transcripts:
-                    if transcript.final or transcript.text != text:
-                        text = transcript.text
-                        yield transcript
-        finally:
-            await utterance.close()
+        async with aclosing(transcripts):
+            async for transcript in transcripts:
+                if transcript.final or transcript.text != text:
+                    text = transcript.text
+                    yield transcript
 
     async def async_recognize(self, audio: bytes) -> str:
         frame = AudioFrame(audio, RATE_IN).check()
@@ -128,34 +133,25 @@ class SherpaOnnxASR(ASR):
 
     # --- a streaming server ---------------------------------------------------------------------
 
-    async def _streamed(self, utterance: _Utterance) -> AsyncGenerator[Transcript, None]:
-        # While somebody speaks nothing need come back: `exchange` limits the wait at the end.
-        patient = replace(self._remote, timeout_s=math.inf)
-        async with aclosing(patient.stream(lambda: self._attempt(utterance))) as transcripts:
-            async for transcript in transcripts:
-                yield transcript
-
-    async def _attempt(self, utterance: _Utterance) -> AsyncGenerator[Transcript, None]:
-        """The segment over one connection, from its start."""
-        if not await utterance.begun():
-            yield Transcript(text="", final=True)
-            return
-        try:
-            connection = await self._sockets.take()
-            async with aclosing(self._conversation(connection, utterance)) as transcripts:
+    async def _streamed(
+        self, frames: AsyncIterator[AudioFrame]
+    ) -> AsyncGenerator[Transcript, None]:
+        async with Replay(frames) as spoken:
+            if not await _is_audible(spoken):
+                yield Transcript(text="", final=True)
+                return
+            asked = self._remote.stream(lambda: self._attempt(spoken), spoken=spoken)
+            async with aclosing(asked) as transcripts:
                 async for transcript in transcripts:
                     yield transcript
-        except TimeoutError as error:
-            raise self._remote.failed(error) from None
 
-    async def _conversation(
-        self, connection: ClientConnection, utterance: _Utterance
-    ) -> AsyncGenerator[Transcript, None]:
-        segments = Segments()
+    async def _attempt(self, spoken: Replay[AudioFrame]) -> AsyncGenerator[Transcript, None]:
+        """The segment over one connection, from its start."""
+        connection = await self._sockets.take()
+        segments, sent = Segments(), asyncio.Event()
         try:
-            sound = utterance.messages(self._samples)
-            answers = exchange(connection, sound, timeout_s=self._remote.timeout_s)
-            async with aclosing(_until_done(answers, utterance, segments)) as messages:
+            answers = exchange(connection, self._messages(spoken, sent))
+            async with aclosing(_until_done(answers, sent, segments)) as messages:
                 async for message in messages:
                     transcript = segments.take(read(message))
                     if transcript.text:
@@ -174,21 +170,37 @@ class SherpaOnnxASR(ASR):
             self._sockets.warm()
         yield replace(segments.whole(), final=True)
 
+    async def _messages(
+        self, spoken: Replay[AudioFrame], sent: asyncio.Event
+    ) -> AsyncGenerator[str | bytes, None]:
+        """The sound as it comes, then that it is over."""
+        size = 2 * self._samples
+        async with aclosing(_resampled(spoken)) as pieces:
+            async for pcm in pieces:
+                for start in range(0, len(pcm), size):
+                    yield _samples(pcm[start : start + size])
+        sent.set()
+        yield "Done"
+
     # --- an offline server ----------------------------------------------------------------------
 
-    async def _asked(self, utterance: _Utterance) -> AsyncGenerator[Transcript, None]:
+    async def _asked(self, frames: AsyncIterator[AudioFrame]) -> AsyncGenerator[Transcript, None]:
         growth = Growth()
-        while await utterance.grow():
-            if growth.is_due(len(utterance.pcm)):
-                with growth.decoding():
-                    transcript = await self._decoded(bytes(utterance.pcm))
-                yield transcript
-        yield replace(await self._decoded(bytes(utterance.pcm)), final=True)
+        pcm = bytearray()
+        async with aclosing(_resampled(frames)) as pieces:
+            async for piece in pieces:
+                pcm += piece
+                if growth.is_due(len(pcm)):
+                    with growth.decoding():
+                        transcript = await self._decoded(bytes(pcm))
+                    yield transcript
+        yield replace(await self._decoded(bytes(pcm)), final=True)
 
     async def _decoded(self, pcm: bytes) -> Transcript:
         if not pcm:  # the C++ server does not bear a recording of no length
             return Transcript(text="")
-        return await self._remote.call(lambda: self._ask(pcm))
+        remote = self._remote.patient(len(pcm) / (2 * RATE_IN))
+        return await remote.call(lambda: self._ask(pcm))
 
     async def _ask(self, pcm: bytes) -> Transcript:
         connection = await self._sockets.take()
@@ -204,7 +216,7 @@ class SherpaOnnxASR(ASR):
 
 
 async def _until_done(
-    answers: AsyncGenerator[str | bytes, None], utterance: _Utterance, segments: Segments
+    answers: AsyncGenerator[str | bytes, None], sent: asyncio.Event, segments: Segments
 ) -> AsyncGenerator[str | bytes, None]:
     """The answers to the segment: the C++ server says when they end, the Python one closes."""
     from websockets.exceptions import ConnectionClosedOK
@@ -218,65 +230,26 @@ async def _until_done(
         except ConnectionClosedOK:
             if not segments.heard:
                 raise Unreadable("text before it closed the connection") from None
-            if not utterance.sent:
+            if not sent.is_set():
                 raise
 
 
-class _Utterance:
-    """The sound of a segment, kept so that another connection can be given all of it."""
+async def _is_audible(spoken: Replay[AudioFrame]) -> bool:
+    """Whether any sound comes. Waits for the first."""
+    async for frame in spoken:
+        if frame.pcm:
+            return True
+    return False
 
-    def __init__(self, frames: AsyncIterator[AudioFrame]) -> None:
-        self.pcm = bytearray()  # at 16 kHz
-        self.sent = False  # whether the server knows that it is over
-        self._frames = frames
-        self._resampler: Resampler | None = None
-        self._ended = False
-        self._next: asyncio.Task[AudioFrame | None] | None = None
 
-    async def begun(self) -> bool:
-        """Whether there is any sound, once that is known."""
-        while not self.pcm and await self.grow():
-            pass
-        return bool(self.pcm)
-
-    async def grow(self) -> bool:
-        """Wait for more sound; False when there will be none. May be cancelled and repeated."""
-        if self._ended:
-            return False
-        if self._next is None:
-            self._next = asyncio.ensure_future(self._frame())
-        frame = await asyncio.shield(self._next)  # cancelling it would end the frames
-        self._next = None
-        if frame is None:
-            self._ended = True
-            self.pcm += self._resampler.flush() if self._resampler else b""
-            return False
-        if self._resampler is None:
-            self._resampler = Resampler(frame.rate, RATE_IN)
-        self.pcm += self._resampler.push(frame.pcm)
-        return True
-
-    async def messages(self, samples: int) -> AsyncGenerator[str | bytes, None]:
-        """All of it from the start, each piece as soon as it is there, then that it is over."""
-        self.sent = False
-        at, growing = 0, True
-        while growing or at < len(self.pcm):
-            if at == len(self.pcm):
-                growing = await self.grow()
-                continue
-            piece = bytes(self.pcm[at : at + 2 * samples])
-            at += len(piece)
-            yield _samples(piece)
-        self.sent = True
-        yield "Done"
-
-    async def close(self) -> None:
-        if self._next is not None:
-            self._next.cancel()
-            await asyncio.wait({self._next})
-
-    async def _frame(self) -> AudioFrame | None:
-        return await anext(self._frames, None)
+async def _resampled(frames: AsyncIterable[AudioFrame]) -> AsyncGenerator[bytes, None]:
+    """PCM16 at 16 kHz as it comes."""
+    resampler: Resampler | None = None
+    async for frame in frames:
+        resampler = resampler or Resampler(frame.rate, RATE_IN)
+        yield resampler.push(frame.pcm)
+    if resampler is not None:
+        yield resampler.flush()
 
 
 def _url(host: str, port: int) -> str:

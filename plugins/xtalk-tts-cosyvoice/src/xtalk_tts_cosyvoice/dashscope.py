@@ -17,7 +17,6 @@ from __future__ import annotations
 import asyncio
 import copy
 import json
-import os
 import uuid
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
@@ -29,6 +28,7 @@ from pydantic import Field, SecretStr
 from xtalk.audio import RATE_OUT
 from xtalk.errors import ConfigError
 from xtalk.remote import (
+    SOUND_S,
     Refusal,
     Remote,
     Replay,
@@ -36,6 +36,7 @@ from xtalk.remote import (
     WarmSocket,
     exchange,
     open_socket,
+    read_key,
 )
 from xtalk_tts_cosyvoice.text import pieces
 from xtalk_tts_cosyvoice.voice import Voice
@@ -47,6 +48,7 @@ __all__ = ["CosyVoice"]
 
 URL = "wss://dashscope.aliyuncs.com/api-ws/v1/inference"
 CHECK = "check that DASHSCOPE_API_KEY is valid, and model, voice and url in the configuration"
+REACH = "check that this machine reaches it, and url in the configuration"
 
 PARAMETERS = {
     "volume": 50,
@@ -107,7 +109,7 @@ class CosyVoice(Voice):
         ] = "longanyang",
         stream_timeout: Annotated[
             float, Field(gt=0, description="seconds to the first piece of audio and between two")
-        ] = 30.0,
+        ] = SOUND_S,
         extra_request_params: Annotated[
             dict[str, Any] | None,
             Field(
@@ -125,12 +127,12 @@ class CosyVoice(Voice):
         ] = URL,
     ) -> None:
         super().__init__(
-            Remote(name="CosyVoice", check=CHECK, timeout_s=stream_timeout),
+            Remote(name="CosyVoice", check=CHECK, reach=REACH, timeout_s=stream_timeout),
             voices=(voice, *voices),
             service_rate=RATE_OUT,
             output_rate=RATE_OUT,
         )
-        self._key = _key(api_key)
+        self._key = SecretStr(read_key("CosyVoice", api_key, "DASHSCOPE_API_KEY"))
         self._model = model
         self._service = _service(extra_request_params or {}, url)
         self._rate = _rate(self._service.parameters["rate"], 1.0)
@@ -239,13 +241,6 @@ class _Service:
     url: str
     headers: Mapping[str, str]
     parameters: Mapping[str, Any]
-
-
-def _key(given: SecretStr | str | None) -> SecretStr:
-    key = given or os.environ.get("DASHSCOPE_API_KEY")
-    if not key or not (key if isinstance(key, str) else key.get_secret_value()):
-        raise ConfigError("CosyVoice needs a key: set api_key or DASHSCOPE_API_KEY")
-    return key if isinstance(key, SecretStr) else SecretStr(key)
 
 
 def _service(extra: Mapping[str, Any], url: str) -> _Service:

@@ -22,7 +22,7 @@ from pydantic import Field
 
 from xtalk.audio import RATE_IN, RATE_OUT, Resampler, float_to_pcm, pcm_to_float
 from xtalk.errors import AudioError, ConfigError
-from xtalk.remote import Refusal, Remote, Replay, Shared, Unreadable, grpc_answer
+from xtalk.remote import SOUND_S, Refusal, Remote, Replay, Shared, Unreadable, grpc_answer
 from xtalk.wav import read_wav
 from xtalk_tts_cosyvoice.messages import message, parts, read, write
 from xtalk_tts_cosyvoice.text import speakable
@@ -106,7 +106,7 @@ class CosyVoiceLocal(Voice):
         ] = 24000,
         timeout: Annotated[
             float, Field(gt=0, description="seconds to the first piece of audio and between two")
-        ] = 30.0,
+        ] = SOUND_S,
     ) -> None:
         # Here and not in the first sentence, which would make all sessions wait: what is heavy to
         # import. Without the extra the type is refused at the start.
@@ -141,12 +141,12 @@ class CosyVoiceLocal(Voice):
 
     async def open(self) -> None:
         """Begin to connect; the first sentence finds the channel ready."""
-        await self._channel.hold()
+        await self._channel.hold(self)
         async with self._channel.use() as channel:
             channel.get_state(try_to_connect=True)
 
     async def close(self) -> None:
-        await self._channel.release()
+        await self._channel.release(self)
 
     def clone(self) -> CosyVoiceLocal:
         return copy.copy(self)

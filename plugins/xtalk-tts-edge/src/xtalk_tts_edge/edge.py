@@ -12,7 +12,7 @@ from pydantic import Field
 
 from xtalk.audio import AudioFrame, Resampler
 from xtalk.errors import ConfigError
-from xtalk.remote import Remote, Unreadable, blocking
+from xtalk.remote import SOUND_S, Remote, Unreadable, blocking
 from xtalk.speech.interfaces import TTS, SpeechChunk, Word
 from xtalk.speech.remote import speakable
 from xtalk_tts_edge.sound import RATE, Mp3, TailTrim
@@ -59,7 +59,7 @@ class EdgeTTS(TTS):
         ] = None,
         timeout: Annotated[
             float, Field(gt=0, description="seconds to the first piece, and between two")
-        ] = 30,
+        ] = SOUND_S,
     ) -> None:
         import aiohttp  # noqa: F401  # here and not while somebody waits for the first sentence
         import av  # noqa: F401

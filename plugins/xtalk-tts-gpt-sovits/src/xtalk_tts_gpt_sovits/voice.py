@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from xtalk.audio import RATE_OUT, AudioFrame
-from xtalk.remote import Remote, explained
+from xtalk.remote import SOUND_S, Remote, explained
 from xtalk.speech.remote import RemoteVoice, wav_answer
 from xtalk_tts_gpt_sovits.references import read_references
 
@@ -45,7 +45,7 @@ class GPTSoVITS(RemoteVoice):
         timeout: Annotated[
             float,
             Field(gt=0, description="seconds until the answer begins, and between its pieces"),
-        ] = 30.0,
+        ] = SOUND_S,
         streaming_mode: Annotated[
             bool | Literal[0, 1, 2, 3],
             Field(

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from xtalk.audio import RATE_OUT, AudioFrame
 from xtalk.errors import ConfigError
-from xtalk.remote import Remote, explained
+from xtalk.remote import SOUND_S, Remote, explained
 from xtalk.speech.remote import RemoteVoice, wav_answer
 from xtalk_tts_index.recordings import NEUTRAL, Recordings, read_voices
 
@@ -106,7 +106,7 @@ class IndexTTS(_IndexVoice):
         host: Host = "localhost",
         port: Port = 11_996,
         sample_rate: SampleRate = RATE_OUT,
-        timeout: Timeout = 30.0,
+        timeout: Timeout = SOUND_S,
     ) -> None:
         self._emotion = NEUTRAL
         super().__init__("IndexTTS", read_voices(voices), host, port, sample_rate, timeout)
@@ -136,7 +136,7 @@ class IndexTTS2(_IndexVoice):
         host: Host = "localhost",
         port: Port = 6006,
         sample_rate: SampleRate = RATE_OUT,
-        timeout: Timeout = 30.0,
+        timeout: Timeout = SOUND_S,
         voices_map: Annotated[
             dict[str, str] | None, Field(description="`{name: path}`, another way to give voices")
         ] = None,

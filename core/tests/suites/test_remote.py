@@ -1,0 +1,186 @@
+"""How long an adaptor waits for its service, in virtual time; keys; who keeps a client open."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import anyio
+import pytest
+from pydantic import SecretStr
+
+from xtalk.errors import ConfigError, ModelError, ModelTimeout
+from xtalk.remote import FINAL_S, SOUND_S, Refusal, Remote, Replay, Shared, read_key
+from xtalk.settings import ServiceConfig
+
+
+def test_by_default_an_adaptor_gives_up_before_the_engine_does() -> None:
+    engine = ServiceConfig()
+    assert engine.decode_timeout_sec > FINAL_S
+    assert engine.tts_timeout_sec > SOUND_S
+
+
+def test_a_service_may_be_silent_while_somebody_speaks(virtual_time: Any) -> None:
+    """Its time begins at the end of what is said, and anew with each piece after that."""
+
+    async def source() -> AsyncIterator[int]:
+        yield 1
+        await anyio.sleep(100)
+
+    async def answers() -> AsyncGenerator[int, None]:
+        for wait_s in (99, 3, 2.5, 3.5):
+            await anyio.sleep(wait_s)
+            yield 1
+
+    async def check() -> None:
+        remote = Remote(name="Acme", check="", timeout_s=3.0)
+        async with Replay(source()) as spoken:
+            began = anyio.current_time()
+            heard = []
+            with pytest.raises(ModelTimeout):
+                async for _ in remote.stream(answers, spoken=spoken):
+                    heard.append(anyio.current_time() - began)
+            assert heard == pytest.approx([99, 102, 104.5])
+            assert anyio.current_time() - began == pytest.approx(107.5)
+
+    virtual_time(check())
+
+
+@pytest.mark.parametrize(
+    ("fails_after_s", "pauses_s", "attempts", "told_after_s"),
+    [
+        (0.0, 0.2, 4, 2.8),  # as many as there may be
+        (0.0, 1.0, 2, 1.0),  # the pause before another would be too long
+        (2.0, 0.2, 2, 3.0),  # the second takes too long
+    ],
+)
+def test_repetitions_and_their_pauses_count_as_well(
+    virtual_time: Any, fails_after_s: float, pauses_s: float, attempts: int, told_after_s: float
+) -> None:
+    begun = []
+
+    async def ask() -> AsyncGenerator[int, None]:
+        begun.append(anyio.current_time())
+        await anyio.sleep(fails_after_s)
+        raise ConnectionRefusedError
+        yield 1
+
+    async def check() -> None:
+        remote = Remote(
+            name="Acme",
+            check="",
+            timeout_s=3.0,
+            retries=3,
+            pause_s=lambda attempt: pauses_s * (attempt + 1) ** 2,
+        )
+        with pytest.raises(ModelError):
+            assert [answer async for answer in remote.stream(ask)]
+        assert anyio.current_time() - begun[0] == pytest.approx(told_after_s)
+
+    virtual_time(check())
+    assert len(begun) == attempts
+
+
+def test_a_recording_longer_than_any_piece_of_speech_has_more_time() -> None:
+    remote = Remote(name="Acme", check="", timeout_s=4.0)
+    assert remote.patient(30.0) == remote
+    assert remote.patient(100.0).timeout_s == pytest.approx(74.0)
+
+
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (Refusal(401), "Acme refused the key (401); check that the key is valid."),
+        (ConnectionRefusedError(), "Acme cannot be reached; check the network."),
+        (TimeoutError(), "Acme took too long to answer; check the network."),
+    ],
+)
+def test_what_to_check_depends_on_whether_the_service_has_answered(
+    error: Exception, says: str
+) -> None:
+    remote = Remote(name="Acme", check="check that the key is valid", reach="check the network")
+    assert str(remote.failed(error)) == says
+
+
+def test_an_empty_answer_is_logged_in_words(
+    virtual_time: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def ask() -> AsyncGenerator[int, None]:
+        for number in ():
+            yield number
+
+    async def check() -> None:
+        with pytest.raises(ModelError):
+            assert [answer async for answer in Remote(name="Acme", check="").stream(ask)]
+
+    virtual_time(check())
+    assert set(caplog.messages) == {"Acme gave no answer that is not empty"}
+
+
+@pytest.mark.parametrize("given", [" sk-1 ", SecretStr("sk-1")])
+def test_a_key_may_be_given_in_two_ways(given: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ACME_KEY", "sk-2\n")
+    assert read_key("Acme", given, "ACME_KEY") == "sk-1"
+    assert read_key("Acme", None, "ACME_KEY") == "sk-2"
+    assert read_key("Acme", None) == ""
+
+
+@pytest.mark.parametrize("key", ["sk-ключ", "sk-1\nsk-2", "sk\u2011-1"])
+def test_a_key_that_cannot_be_sent_is_refused_and_not_shown(key: str) -> None:
+    with pytest.raises(ConfigError, match="the key of Acme holds a character") as told:
+        read_key("Acme", SecretStr(key))
+    assert key not in str(told.value)
+
+
+def test_a_key_that_is_needed_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ACME_KEY", raising=False)
+    with pytest.raises(ConfigError, match="set api_key or the environment's ACME_KEY"):
+        read_key("Acme", SecretStr(" "), "ACME_KEY")
+
+
+class Pool:
+    """A client that says whether it is open."""
+
+    open = 0
+
+    @asynccontextmanager
+    async def __call__(self) -> AsyncIterator[Pool]:
+        self.open += 1
+        try:
+            yield self
+        finally:
+            self.open -= 1
+
+
+def test_who_never_held_a_client_takes_it_from_nobody(virtual_time: Any) -> None:
+    """A model is closed without having been opened where another one of the session failed."""
+    pool = Pool()
+
+    async def check() -> None:
+        shared = Shared(pool.__call__)
+        await shared.release("never opened")
+        await shared.hold("a")
+        await shared.release("never opened")
+        async with shared.use() as client:
+            assert client.open == 1
+        assert pool.open == 1
+        for _ in range(2):
+            await shared.release("a")
+            assert pool.open == 0
+
+    virtual_time(check())
+
+
+def test_the_last_of_the_holders_closes_the_client(virtual_time: Any) -> None:
+    pool = Pool()
+
+    async def check() -> None:
+        shared = Shared(pool.__call__)
+        for name in ("a", "b", "a"):
+            await shared.hold(name)
+        for name, left in (("a", 1), ("b", 1), ("a", 0)):
+            await shared.release(name)
+            assert pool.open == left
+
+    virtual_time(check())

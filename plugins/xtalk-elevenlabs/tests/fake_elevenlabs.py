@@ -35,7 +35,8 @@ ANOTHER = "this is not what was said"
 class FakeElevenLabs(FakeService):
     """`asked` holds bodies and options, `received` counts the bytes of audio that came in.
 
-    `says`, if not "", is the refusal that it answers with. `ready` is released for each WebSocket
+    `says`, if not "", is the refusal that it answers with. `other` takes the place of those fields
+    in what it has heard. `ready` is released for each WebSocket
     that awaits nothing but the audio or the text.
     """
 
@@ -43,6 +44,7 @@ class FakeElevenLabs(FakeService):
         super().__init__()
         self.asked: list[dict[str, Any]] = []
         self.says = ""
+        self.other: dict[str, Any] = {}
         self.received = 0
         self.ready = threading.Semaphore(0)
 
@@ -143,7 +145,7 @@ class FakeElevenLabs(FakeService):
         rate = rate_of(request)
         pcm = speech(request.match_info["voice"], text, rate)
         if self.fault is Fault.GARBAGE:
-            await socket.send_str("{")
+            await socket.send_json({"audio": [1], "isFinal": None})
         if self.fault not in (Fault.EMPTY, Fault.GARBAGE):
             for number, (piece, characters) in enumerate(
                 zip(cut(pcm, PIECES), cut(text, PIECES), strict=True)
@@ -170,10 +172,10 @@ class FakeElevenLabs(FakeService):
         fits = fields.get("model_id") in ("scribe_v1", "scribe_v2") and not self.says
         if not fits or fields.get("file_format") != "pcm_s16le_16":
             return detail(400, self.says or "invalid_request")
-        if self.fault is Fault.GARBAGE:
-            return web.Response(body=b"{")
         text = understood(file.file.read())
-        whole = {"language_code": "eng", "text": text, "words": timed(text)}
+        whole = {"language_code": "eng", "text": text, "words": timed(text), **self.other}
+        if self.fault is Fault.GARBAGE:
+            whole["text"] = None
         return web.json_response({} if self.fault is Fault.EMPTY else whole)
 
     async def transcribe_live(self, request: web.Request) -> web.WebSocketResponse:
@@ -267,9 +269,8 @@ class Listener:
         await self.service.piece(self.request, self.sent)
         self.sent += 1
         if self.service.fault is Fault.GARBAGE:
-            await self.socket.send_str("{")
-        else:
-            await self.socket.send_json(message)
+            message["text"] = None
+        await self.socket.send_json({**message, **self.service.other})
 
 
 async def refuse(socket: web.WebSocketResponse, code: str) -> None:

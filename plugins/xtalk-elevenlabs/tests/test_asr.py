@@ -230,6 +230,37 @@ def test_what_the_service_says_no_to(
     assert KEY not in caplog.text
 
 
+@pytest.mark.parametrize("mode", ["streaming", "offline"])
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"text": None},
+        {"text": ["what"]},
+        {"words": "what"},
+        {"words": [{"start": 0.1}]},
+        {"words": [{"text": "what", "start": "soon", "end": 0.2}]},
+        {"language_code": 5},
+        {"transcripts": None},
+        {"transcripts": [{"texts": ""}]},
+    ],
+)
+def test_an_answer_of_another_shape_is_none(
+    service: FakeElevenLabs, at: Any, mode: str, other: dict[str, Any]
+) -> None:
+    if mode == "streaming" and "transcripts" in other:
+        pytest.skip("the service has several channels only offline")
+    service.other = other
+    with pytest.raises(ModelError, match="ElevenLabs gave no answer that can be used"):
+        heard(asr(at, mode=mode, include_timestamps=True), sound(FIRST))
+
+
+def test_several_channels_are_joined(service: FakeElevenLabs, at: Any) -> None:
+    channels = [{"text": "one", "language_code": "eng"}, {"text": "two", "words": None}]
+    service.other = {"transcripts": channels}
+    (final,) = heard(asr(at, mode="offline"), sound(FIRST))
+    assert (final.text, final.words, final.lang) == ("one two", (), "eng")
+
+
 def test_a_wrong_key_is_told(service: FakeElevenLabs, at: Any) -> None:
     for mode in ("streaming", "offline"):
         with pytest.raises(ModelError, match=r"ElevenLabs refused the key \(401\)"):
@@ -266,6 +297,7 @@ def test_a_recognition_that_blocks(service: FakeElevenLabs, at: Any) -> None:
     [
         ({}, "needs a key; set api_key or the environment's ELEVENLABS_API_KEY"),
         ({"api_key": " "}, "needs a key"),
+        ({"api_key": "sk-ключ"}, "the key of ElevenLabs holds a character that no key has"),
         ({"api_key": KEY, "base_url": "ftp://x"}, "base_url of ElevenLabs must begin with http"),
         ({"api_key": KEY, "realtime_url": "http://x"}, "realtime_url of .* must begin with ws"),
     ],

@@ -22,6 +22,7 @@ class OnLoopback(ServiceChecks):
 
     params: ClassVar[Mapping[str, Any]] = {}
     sdk = SDK
+    limits = ("timeout", "request_timeout")
 
     @pytest.fixture
     def service(self) -> Iterator[FakeElevenLabs]:

@@ -173,7 +173,18 @@ def test_ideographs_are_words_of_their_own() -> None:
     assert [word.text for word in words] == ["你", "好", "ok"]
 
 
-@pytest.mark.parametrize("times", [None, {}, {"chars": ["a"], "charStartTimesMs": []}])
+@pytest.mark.parametrize(
+    "times",
+    [
+        None,
+        {},
+        [1],
+        "a",
+        {"chars": ["a"], "charStartTimesMs": []},
+        {"chars": ["a"], "charStartTimesMs": ["x"], "charDurationsMs": [1]},
+        {"chars": ["a"], "charStartTimesMs": [1], "charDurationsMs": [1, 2]},
+    ],
+)
 def test_times_that_do_not_fit_are_left_out(times: Any) -> None:
     assert WordTimes("a").push(times, 1.0) == ()
 

@@ -6,17 +6,18 @@ import asyncio
 import base64
 import copy
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 from urllib.parse import urlencode
 
 import anyio
-from pydantic import Field
+from pydantic import BaseModel, Field
 
 from xtalk.audio import RATE_IN, AudioFrame
 from xtalk.clauses import joined
 from xtalk.remote import (
+    FINAL_S,
     Refusal,
     Replay,
     Shared,
@@ -35,9 +36,10 @@ if TYPE_CHECKING:
 
 __all__ = ["ElevenLabsASR"]
 
-LEAST = 2 * RATE_IN // 10  # bytes of a message: a tenth of a second
-MOST = 2 * RATE_IN
-COMMITTED = 2 * RATE_IN * 3 // 10  # the service commits no less than 0.3 s
+SECOND = 2 * RATE_IN  # bytes
+LEAST = SECOND // 10  # of a message
+MOST = SECOND
+COMMITTED = SECOND * 3 // 10  # the service commits no less than 0.3 s
 REALTIME = "scribe_v2_realtime"
 
 # Nothing tells a commit that the service made by itself from the answer to ours. As long as one
@@ -91,7 +93,7 @@ class ElevenLabsASR(ASR):
         ] = 5,
         request_timeout: Annotated[
             float, Field(gt=0, description="seconds that an answer may take when all was said")
-        ] = 30.0,
+        ] = FINAL_S,
         always_commit_stream: Annotated[
             bool, Field(description="of the original; a segment is always committed at its end")
         ] = True,
@@ -123,11 +125,11 @@ class ElevenLabsASR(ASR):
     async def open(self) -> None:
         if self._streaming:
             self._socket.warm()
-        await self._http.hold()
+        await self._http.hold(self)
 
     async def close(self) -> None:
         await self._socket.close()
-        await self._http.release()
+        await self._http.release(self)
 
     def clone(self) -> ElevenLabsASR:
         twin = copy.copy(self)
@@ -171,11 +173,12 @@ class ElevenLabsASR(ASR):
     ) -> AsyncGenerator[Transcript, None]:
         pcm = b"".join([frame.pcm async for frame in frames])
         if pcm:
-            yield await self._remote.call(lambda: self._posted(pcm))
+            remote = self._remote.patient(len(pcm) / SECOND)
+            yield await remote.call(lambda: self._posted(pcm, remote.timeout_s))
         else:
             yield Transcript(text="", final=True)
 
-    async def _posted(self, pcm: bytes) -> Transcript:
+    async def _posted(self, pcm: bytes, limit_s: float) -> Transcript:
         asked = service.query(
             model_id=self._model, file_format="pcm_s16le_16", language_code=self._language
         )
@@ -186,14 +189,14 @@ class ElevenLabsASR(ASR):
                 headers=self._headers,
                 data=asked,
                 files={"file": ("audio.pcm", pcm, "application/octet-stream")},
+                timeout=limit_s,
             )
             answer = (await service.admitted(response)).json()
-        if not isinstance(answer, Mapping) or not ({"text", "transcripts"} & set(answer)):
-            raise Unreadable("transcript")
-        parts = [answer] if "text" in answer else answer["transcripts"]
-        text = _join(str(part["text"]).strip() for part in parts)
-        language = answer.get("language_code")
-        return _final(text, tuple(word for part in parts for word in _words(part)), language)
+        whole = isinstance(answer, dict) and "transcripts" not in answer
+        parts = [service.read(Text, answer)] if whole else service.read(Texts, answer).transcripts
+        text = _join(part.text.strip() for part in parts)
+        words = tuple(word for part in parts for word in _words(part))
+        return _final(text, words, parts[0].language_code if parts else None)
 
     # --- streaming ------------------------------------------------------------------------------
 
@@ -206,21 +209,16 @@ class ElevenLabsASR(ASR):
             except StopAsyncIteration:
                 yield Transcript(text="", final=True)
                 return
-            began = asyncio.get_running_loop().time()
-            asked = self._remote.stream(lambda: self._asked(spoken, began), limited=False)
+            asked = self._remote.stream(lambda: self._asked(spoken), spoken=spoken)
             async with aclosing(asked) as transcripts:
                 async for transcript in transcripts:
                     yield transcript
 
-    async def _asked(
-        self, spoken: Replay[AudioFrame], began: float
-    ) -> AsyncGenerator[Transcript, None]:
+    async def _asked(self, spoken: Replay[AudioFrame]) -> AsyncGenerator[Transcript, None]:
         segment = _Segment(self._timed)
-        sending = self._messages(spoken, began, segment)
-        limit_s = self._remote.timeout_s
         async with (
             self._socket.once() as connection,
-            aclosing(exchange(connection, sending, timeout_s=limit_s)) as answers,
+            aclosing(exchange(connection, self._messages(spoken, segment))) as answers,
         ):
             while not segment.over:
                 with anyio.move_on_after(SETTLE_S if segment.settling else None) as waiting:
@@ -231,15 +229,16 @@ class ElevenLabsASR(ASR):
                     yield transcript
 
     async def _messages(
-        self, spoken: Replay[AudioFrame], began: float, segment: _Segment
+        self, spoken: Replay[AudioFrame], segment: _Segment
     ) -> AsyncGenerator[str | bytes, None]:
         """The audio as it comes, and at its end so much silence that it can be committed."""
+        began = asyncio.get_running_loop().time()  # what was said before it waited, and goes now
         sent = 0
         async with aclosing(_pieces(spoken)) as pieces:
             async for piece in pieces:
                 yield _chunk(piece)
                 sent += len(piece)
-        sent_s = sent / (2 * RATE_IN)
+        sent_s = sent / SECOND
         ahead_s = sent_s - (asyncio.get_running_loop().time() - began)
         several = ahead_s > AHEAD_S and (self._by_pauses or sent_s > LONG_S)
         segment.ending = "perhaps" if several else "with the next"
@@ -259,6 +258,29 @@ class ElevenLabsASR(ASR):
         first = service.message(await self._remote.within(connection.recv()))
         if first.get("message_type") != "session_started":
             raise Unreadable("session")
+
+
+class TimedText(BaseModel):
+    """A word, or what stands between two."""
+
+    text: str
+    type: str = "word"
+    start: float | None = None
+    end: float | None = None
+
+
+class Text(BaseModel):
+    """What the service has understood of all that it was sent, or of a piece of it."""
+
+    text: str
+    words: list[TimedText] | None = None
+    language_code: str | None = None
+
+
+class Texts(BaseModel):
+    """The same of each of several channels."""
+
+    transcripts: list[Text]
 
 
 class _Segment:
@@ -287,15 +309,17 @@ class _Segment:
                 return self.end()  # nothing came after the last pause
             raise
         if said.get("message_type") == "partial_transcript":
-            text = joined(self._committed, str(said["text"]).strip())
+            text = joined(self._committed, service.read(Text, said).text.strip())
             return Transcript(text=text, stable=len(self._committed))
-        return self._push_commit(said) if said.get("message_type") == self._commit else None
+        if said.get("message_type") == self._commit:
+            return self._push_commit(service.read(Text, said))
+        return None
 
-    def _push_commit(self, said: Mapping[str, Any]) -> Transcript:
-        text = str(said["text"]).strip()
+    def _push_commit(self, said: Text) -> Transcript:
+        text = said.text.strip()
         self._committed = joined(self._committed, text)
         self._words += tuple(_words(said))
-        self._language = said.get("language_code") or self._language
+        self._language = said.language_code or self._language
         # The service commits nothing by itself where nothing was said: then this is ours.
         if self.ending == "with the next" or (self.ending and not text):
             return self.end()
@@ -312,10 +336,10 @@ def _final(text: str, words: tuple[Word, ...], language: str | None) -> Transcri
     return Transcript(text=text, final=True, words=words, lang=language, stable=len(text))
 
 
-def _words(said: Mapping[str, Any]) -> Iterable[Word]:
-    for word in said.get("words") or ():
-        if word.get("type", "word") == "word" and word.get("start") is not None:
-            yield Word(text=word["text"], start=word["start"], end=word["end"])
+def _words(said: Text) -> Iterable[Word]:
+    for word in said.words or ():
+        if word.type == "word" and word.start is not None and word.end is not None:
+            yield Word(text=word.text, start=word.start, end=word.end)
 
 
 def _join(parts: Iterable[str]) -> str:

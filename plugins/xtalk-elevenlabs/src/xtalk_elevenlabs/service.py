@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
-from pydantic import Field, SecretStr
+from pydantic import BaseModel, Field, SecretStr, ValidationError
 
 from xtalk.errors import ConfigError
-from xtalk.remote import Refusal, Remote, Unreadable, explained
+from xtalk.remote import Refusal, Remote, Unreadable, explained, read_key
 
 if TYPE_CHECKING:
     import httpx
@@ -24,8 +23,11 @@ __all__ = [
     "headers",
     "message",
     "query",
+    "read",
     "remote",
 ]
+
+S = TypeVar("S", bound=BaseModel)
 
 HTTP = "https://api.elevenlabs.io"
 WEBSOCKET = "wss://api.elevenlabs.io"
@@ -64,17 +66,17 @@ STATUSES = {
 
 
 def remote(timeout: float) -> Remote:
-    check = "check that the API key is valid and that the account may use this model and voice"
-    return Remote(name="ElevenLabs", check=check, timeout_s=timeout)
+    return Remote(
+        name="ElevenLabs",
+        check="check that the API key is valid and that the account may use this model and voice",
+        reach="check that this machine reaches it, and base_url and realtime_url",
+        timeout_s=timeout,
+    )
 
 
 def headers(api_key: SecretStr | str | None) -> dict[str, str]:
     """The header with the key. ConfigError when there is none."""
-    key = api_key.get_secret_value() if isinstance(api_key, SecretStr) else api_key
-    key = (key or os.environ.get(VARIABLE, "")).strip()
-    if not key:
-        raise ConfigError(f"ElevenLabs needs a key; set api_key or the environment's {VARIABLE}")
-    return {"xi-api-key": key}
+    return {"xi-api-key": read_key("ElevenLabs", api_key, VARIABLE)}
 
 
 def address(name: str, url: str, *schemes: str) -> str:
@@ -112,3 +114,11 @@ def message(received: str | bytes) -> Mapping[str, Any]:
         code = str(found.get("message_type") or found["error"])
         raise Refusal(STATUSES.get(code, 500), code if code in STATUSES else "")
     return found
+
+
+def read(shape: type[S], found: object) -> S:
+    """What the service said, if it has this shape; else Unreadable."""
+    try:
+        return shape.model_validate(found)
+    except ValidationError:
+        raise Unreadable(f"{shape.__name__.lower()} of its protocol") from None

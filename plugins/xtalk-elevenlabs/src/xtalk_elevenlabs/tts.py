@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
@@ -13,7 +12,7 @@ from urllib.parse import quote, urlencode
 from pydantic import Field
 
 from xtalk.audio import AudioFrame
-from xtalk.remote import Unreadable, WarmSocket, exchange, open_socket
+from xtalk.remote import SOUND_S, Unreadable, WarmSocket, exchange, open_socket
 from xtalk.speech.interfaces import SpeechChunk
 from xtalk.speech.remote import RemoteVoice
 from xtalk_elevenlabs import service
@@ -57,7 +56,7 @@ class ElevenLabsTTS(RemoteVoice):
         timeout: Annotated[
             float,
             Field(gt=0, description="seconds to the first piece of an answer, and between two"),
-        ] = 30.0,
+        ] = SOUND_S,
         base_url: Annotated[str, Field(description="where it is asked over HTTP")] = service.HTTP,
         realtime_url: Annotated[
             str, Field(description="where it is asked over a WebSocket")
@@ -190,5 +189,5 @@ def _audio(answer: Any) -> bytes:
         raise Unreadable("audio")
     try:
         return base64.b64decode(answer["audio"] or "", validate=True)
-    except (binascii.Error, TypeError):
+    except (ValueError, TypeError):
         raise Unreadable("audio") from None

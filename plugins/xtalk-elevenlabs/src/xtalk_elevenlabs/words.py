@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
+
+from pydantic import AliasChoices, BaseModel, Field
 
 from xtalk.heard import is_ideograph
 from xtalk.speech.interfaces import Word
 
 __all__ = ["WordTimes"]
 
-# Names that the service has used for the same lists.
-CHARACTERS = ("chars", "characters")
-STARTS = ("charStartTimesMs", "charsStartTimesMs", "char_start_times_ms")
-DURATIONS = ("charDurationsMs", "charsDurationsMs", "char_durations_ms", "chars_durations_ms")
+
+class Alignment(BaseModel):
+    """The characters of a chunk, and their times in ms, by the names that the service has used."""
+
+    characters: list[str] = Field(validation_alias=AliasChoices("chars", "characters"))
+    starts: list[float] = Field(
+        validation_alias=AliasChoices(
+            "charStartTimesMs", "charsStartTimesMs", "char_start_times_ms"
+        )
+    )
+    durations: list[float] = Field(
+        validation_alias=AliasChoices(
+            "charDurationsMs", "charsDurationsMs", "char_durations_ms", "chars_durations_ms"
+        )
+    )
 
 
 class WordTimes:
@@ -29,14 +41,17 @@ class WordTimes:
         self._start = 0.0
         self._end = 0.0
 
-    def push(self, alignment: Mapping[str, Any] | None, seconds: float) -> tuple[Word, ...]:
-        """The words that end in a chunk of this length; times in seconds from its start."""
-        words = tuple(self._words(alignment or {}))
+    def push(self, alignment: object, seconds: float) -> tuple[Word, ...]:
+        """The words that end in a chunk of this length; times in seconds from its start.
+
+        None where the alignment is missing or not as expected: the sound is good without them.
+        """
+        words = tuple(self._words(alignment))
         self._start -= seconds
         self._end -= seconds
         return words
 
-    def _words(self, alignment: Mapping[str, Any]) -> Iterator[Word]:
+    def _words(self, alignment: object) -> Iterator[Word]:
         for character, start, end in _characters(alignment):
             alone = is_ideograph(character)
             if character.isspace() or alone:
@@ -57,15 +72,13 @@ class WordTimes:
         self._word = ""
 
 
-def _characters(alignment: Mapping[str, Any]) -> Iterator[tuple[str, float, float]]:
+def _characters(found: object) -> Iterator[tuple[str, float, float]]:
     """Each character and when it sounds; nothing where the lists do not fit."""
-    characters, starts, durations = (
-        _first(alignment, names) for names in (CHARACTERS, STARTS, DURATIONS)
-    )
-    if len(characters) == len(starts) == len(durations):
-        for character, start, duration in zip(characters, starts, durations, strict=True):
-            yield character, start / 1000, (start + duration) / 1000
-
-
-def _first(alignment: Mapping[str, Any], names: tuple[str, ...]) -> list[Any]:
-    return next((alignment[name] for name in names if alignment.get(name)), [])
+    try:
+        alignment = Alignment.model_validate(found)
+        lists = (alignment.characters, alignment.starts, alignment.durations)
+        times = list(zip(*lists, strict=True))
+    except ValueError:  # pydantic's, or that of lists which are not of one length
+        return
+    for character, start, duration in times:
+        yield character, start / 1000, (start + duration) / 1000

@@ -138,7 +138,7 @@ class Session:
                 return await self.commit()
         elif kind == "input_audio_buffer.commit" and not detects and self.audio:
             return await self.commit()
-        elif kind == "session.finish" and detects:
+        elif kind == "session.finish":
             await self.finish()
         else:
             await self.error("invalid_event")

@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 from xtalk_asr_qwen3.heard import COMPLETED, PARTIAL, Heard
 
+from xtalk.remote import Unreadable
+
 
 def partial(item: str, text: str, stash: str = "") -> dict[str, Any]:
     return {"type": PARTIAL, "item_id": item, "text": text, "stash": stash, "language": "zh"}
@@ -49,12 +51,10 @@ def test_parts_are_joined_as_the_language_wants(one: str, other: str, text: str)
 
 def test_a_part_that_is_completed_late_keeps_its_place() -> None:
     heard = after(partial("a", "one", " tow"), partial("b", "", "three"))
-    assert not heard.settled
     heard.take(completed("a", "one two"))
     assert heard.transcript().text == "one two three"
     assert heard.transcript().stable == len("one two ")
     heard.take(completed("b", "three four"))
-    assert heard.settled
     assert heard.transcript().stable == len("one two three four")
 
 
@@ -84,3 +84,11 @@ def test_what_says_the_same_again_is_no_news() -> None:
 def test_the_language_is_told() -> None:
     assert after(partial("a", "今天", "")).transcript().lang == "zh"
     assert Heard().transcript().lang is None
+
+
+@pytest.mark.parametrize("name", ["text", "stash", "language", "transcript"])
+def test_what_should_be_a_text_and_is_not_is_no_answer(name: str) -> None:
+    event = completed("a", "") if name == "transcript" else partial("a", "", "")
+    with pytest.raises(Unreadable, match=name):
+        after({**event, name: ["one"]})
+    assert after({**event, name: None}).transcript().text == ""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from xtalk.clauses import joined
+from xtalk.remote import Unreadable
 from xtalk.speech.interfaces import Transcript
 
 __all__ = ["COMPLETED", "PARTIAL", "Heard"]
@@ -25,7 +26,7 @@ class _Part:
 
 
 class Heard:
-    """One segment of ours, which the service may cut at every pause into parts of its own.
+    """One segment of ours, which the service may cut into parts of its own.
 
     No part is lost when the next one begins, or when it is completed late.
     """
@@ -34,11 +35,6 @@ class Heard:
         self._parts: dict[str, _Part] = {}
         self._lang: str | None = None
         self._completed = 0
-
-    @property
-    def settled(self) -> bool:
-        """Whether there is a part, and the last word on each has been said."""
-        return bool(self._parts) and all(part.done for part in self._parts.values())
 
     def take(self, event: Mapping[str, Any]) -> bool:
         """Whether this event has changed what is understood."""
@@ -49,7 +45,7 @@ class Heard:
         before = self._parts.get(name, _Part())
         if before.done:
             return False
-        self._lang = event.get("language") or self._lang
+        self._lang = _text(event, "language") or self._lang
         self._parts[name] = part = _completed(event) if kind == COMPLETED else _partial(event)
         self._completed += part.done
         return part != before
@@ -69,10 +65,18 @@ class Heard:
 
 def _partial(event: Mapping[str, Any]) -> _Part:
     """`text` is what is certain, `stash` what follows it for now."""
-    certain = str(event.get("text") or "").lstrip()
-    return _Part(certain + str(event.get("stash") or ""), len(certain))
+    certain = _text(event, "text").lstrip()
+    return _Part(certain + _text(event, "stash"), len(certain))
 
 
 def _completed(event: Mapping[str, Any]) -> _Part:
-    text = str(event.get("transcript") or "").strip()
+    text = _text(event, "transcript").strip()
     return _Part(text, len(text), done=True)
+
+
+def _text(event: Mapping[str, Any], name: str) -> str:
+    """A text of an event, "" where it has none. Unreadable when that is something else."""
+    text = event.get(name)
+    if not isinstance(text, (str, type(None))):
+        raise Unreadable(f"event whose {name} is a text")
+    return text or ""

@@ -6,12 +6,17 @@
                                     session.updated                 so far ahead of time
     input_audio_buffer.append, ...
                                     ....text (stable and unstable words), ...
-                                    ....completed, for each part between two pauses
+                                    ....completed, for each part
+    input_audio_buffer.commit       without turn detection
+    session.finish
+                                    ....completed
+                                    session.finished
 
-The service can look for pauses by itself (`enable_turn_detection`). Then the end of a segment is
-`session.finish`, after which it completes what is left and says `session.finished`: nothing is
-guessed and nothing waited for, but the connection is used up, and the next one is made at once.
-Without it the end is `input_audio_buffer.commit`, there is one part, and the connection stays.
+With turn detection (`enable_turn_detection`) the service cuts a segment into parts at pauses,
+without it where a segment gets too long for it. Nothing tells a part that it cut by itself from
+the answer to our commit; but after `session.finish` it completes all that is left and says so.
+Nothing is guessed and nothing waited for; the connection is used up, and the next one is made at
+once.
 """
 
 from __future__ import annotations
@@ -19,10 +24,9 @@ from __future__ import annotations
 import base64
 import copy
 import json
-import os
 import random
 import uuid
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 from urllib.parse import urlencode
@@ -31,9 +35,9 @@ import anyio
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 from xtalk.audio import RATE_IN, AudioFrame, Resampler
-from xtalk.errors import ConfigError
 from xtalk.remote import (
     CONNECT_S,
+    FINAL_S,
     Refusal,
     Remote,
     Replay,
@@ -42,9 +46,10 @@ from xtalk.remote import (
     blocking,
     exchange,
     open_socket,
+    read_key,
 )
 from xtalk.speech.interfaces import ASR, Transcript
-from xtalk_asr_qwen3.heard import COMPLETED, Heard
+from xtalk_asr_qwen3.heard import Heard
 
 if TYPE_CHECKING:
     from websockets.asyncio.client import ClientConnection
@@ -52,6 +57,7 @@ if TYPE_CHECKING:
 __all__ = ["Qwen3ASRFlashConfig", "Qwen3ASRFlashRealtime"]
 
 CHECK = "check that DASHSCOPE_API_KEY is valid, and model, url and language in the configuration"
+REACH = "check that this machine reaches it, and url in the configuration"
 
 MOST_BYTES = 32_000  # of audio in a message: a second at 16 kHz
 
@@ -125,7 +131,7 @@ class Qwen3ASRFlashConfig(BaseModel):
     ] = 0.0
     final_wait_timeout_sec: Annotated[
         float, Field(gt=0, description="seconds that the service may be silent once nobody speaks")
-    ] = 15.0
+    ] = FINAL_S
     connect_retry_max_attempts: Annotated[
         int, Field(ge=1, description="how often a segment is sent of which nothing was heard")
     ] = 5
@@ -175,11 +181,12 @@ class Qwen3ASRFlashRealtime(ASR):
             Qwen3ASRFlashConfig | None, Field(description="a table, see below")
         ] = None,
     ) -> None:
-        self._key = _key(api_key)
+        self._key = SecretStr(read_key("Qwen3ASRFlashRealtime", api_key, "DASHSCOPE_API_KEY"))
         self._config = config = config or Qwen3ASRFlashConfig()
         self._remote = Remote(
             name="Qwen3-ASR",
             check=CHECK,
+            reach=REACH,
             timeout_s=config.final_wait_timeout_sec,
             retries=config.retries,
             pause_s=config.pause_s,
@@ -235,7 +242,7 @@ class Qwen3ASRFlashRealtime(ASR):
             if not await _is_audible(spoken):
                 yield Transcript(text="", final=True)
                 return
-            asked = self._remote.stream(lambda: self._segment(spoken), limited=False)
+            asked = self._remote.stream(lambda: self._segment(spoken), spoken=spoken)
             async with aclosing(asked) as transcripts:
                 async for transcript in transcripts:
                     yield transcript
@@ -243,54 +250,31 @@ class Qwen3ASRFlashRealtime(ASR):
     # --- one segment ----------------------------------------------------------------------------
 
     async def _segment(self, spoken: Replay[AudioFrame]) -> AsyncGenerator[Transcript, None]:
-        socket = self._socket
-        detects = self._config.enable_turn_detection
-        async with (
-            socket.once() if detects else socket.kept() as connection,
-            aclosing(self._events(connection, spoken)) as heard_of,
-        ):
-            async for transcript in heard_of:
-                yield transcript
-
-    async def _events(
-        self, connection: ClientConnection, spoken: Replay[AudioFrame]
-    ) -> AsyncGenerator[Transcript, None]:
         """What is understood; ends when the service has said its last word on the segment."""
         heard = Heard()
-        over = anyio.Event()
-        limit_s = self._config.final_wait_timeout_sec
-        messages = self._messages(spoken, over)
-        async with aclosing(exchange(connection, messages, timeout_s=limit_s)) as answers:
-            async for answer in answers:
-                event = _event(answer)
-                changed = heard.take(event)
-                if self._ends(event, heard, over):
-                    yield heard.transcript(final=True)
-                    return
-                if changed:
+        async with (
+            self._socket.once() as connection,
+            aclosing(exchange(connection, self._messages(spoken))) as answers,
+        ):
+            while (event := _event(await anext(answers)))["type"] != "session.finished":
+                if heard.take(event):
                     yield heard.transcript()
+            yield heard.transcript(final=True)
 
-    def _ends(self, event: dict[str, Any], heard: Heard, over: anyio.Event) -> bool:
-        if self._config.enable_turn_detection:
-            return bool(event["type"] == "session.finished")
-        return event["type"] == COMPLETED and over.is_set() and heard.settled
-
-    async def _messages(
-        self, spoken: Replay[AudioFrame], over: anyio.Event
-    ) -> AsyncGenerator[str, None]:
+    async def _messages(self, spoken: Replay[AudioFrame]) -> AsyncGenerator[str, None]:
         async with aclosing(self._chunks(spoken)) as chunks:
             async for chunk in chunks:
                 yield _append(chunk)
                 if self._config.send_delay_sec:
                     await anyio.sleep(self._config.send_delay_sec)
-        over.set()
-        if not self._config.enable_turn_detection:
-            yield _message("input_audio_buffer.commit")
-            return
-        # Speech that the service has not noticed yet is lost with `session.finish`.
+        for message in self._silence() if self._config.enable_turn_detection else (_commit(),):
+            yield message
+        yield _message("session.finish")
+
+    def _silence(self) -> Iterator[str]:
+        """Speech that the service has not noticed yet would be lost with `session.finish`."""
         for _ in range(self._config.tail_silence_cycles):
             yield _append(bytes(self._config.tail_silence_bytes_per_cycle))
-        yield _message("session.finish")
 
     async def _chunks(self, spoken: Replay[AudioFrame]) -> AsyncGenerator[bytes, None]:
         """The audio at the service's rate, in chunks of about the configured length."""
@@ -355,6 +339,10 @@ def _append(audio: bytes) -> str:
     return _message("input_audio_buffer.append", audio=base64.b64encode(audio).decode())
 
 
+def _commit() -> str:
+    return _message("input_audio_buffer.commit")
+
+
 def _message(kind: str, **content: Any) -> str:
     return json.dumps({"event_id": f"event_{uuid.uuid4().hex}", "type": kind, **content})
 
@@ -378,10 +366,3 @@ def _status(error: dict[str, Any]) -> int:
         if code.startswith(beginning):
             return status
     return 400 if error.get("type") == "invalid_request_error" else 500
-
-
-def _key(given: SecretStr | str | None) -> SecretStr:
-    key = given or os.environ.get("DASHSCOPE_API_KEY")
-    if not key or not (key if isinstance(key, str) else key.get_secret_value()):
-        raise ConfigError("Qwen3ASRFlashRealtime needs a key: set api_key or DASHSCOPE_API_KEY")
-    return key if isinstance(key, SecretStr) else SecretStr(key)

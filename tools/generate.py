@@ -22,7 +22,7 @@ from xtalk import hookspecs
 from xtalk.hookspecs import Model
 from xtalk.plugins import Plugin, Plugins
 from xtalk.schema import json_schema
-from xtalk.settings import PluginsConfig, ServiceConfig
+from xtalk.settings import PluginsConfig, ServerConfig, ServiceConfig
 from xtalk.wire.export import asyncapi, message_schema, typescript
 from xtalk.wire.messages import CLIENT_MESSAGES, SERVER_MESSAGES, Message
 
@@ -201,9 +201,6 @@ def _cell(text: str) -> str:
 
 
 def setting_pages() -> dict[str, str]:
-    sys.path.insert(0, str(ROOT / "xtalk-server" / "src"))
-    from xtalk_server.config import ServerConfig
-
     configure, readme = "docs/configure.md", "xtalk-server/README.md"
     text = _filled(configure, "slots", _slots())
     text = _between(configure, text, "settings", _settings(ServiceConfig))

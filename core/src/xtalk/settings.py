@@ -162,12 +162,45 @@ class ServiceConfig(BaseModel):
 
 
 class ServerConfig(BaseModel):
-    """`[server]`: where xtalk-server listens; it reads more keys of its own."""
+    """`[server]`, for xtalk-server; the options of `xtalk serve` win over it."""
 
-    model_config = ConfigDict(extra="allow", title="server")
+    model_config = ConfigDict(extra="forbid", frozen=True, title="server")
 
-    host: str = "127.0.0.1"
+    host: Annotated[
+        str,
+        Field(
+            description="address to listen on; any but a loopback address makes the server "
+            "reachable for others, whose browsers give a page the microphone only over https"
+        ),
+    ] = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535, description="0: any free one")] = 7635
+    allowed_origins: Annotated[
+        list[str],
+        Field(
+            description="web pages that may connect besides the server's own: "
+            '`"https://example.org"`, or `"*"` for every page; only browsers are asked'
+        ),
+    ] = []
+    drain_sec: Annotated[
+        float,
+        Field(ge=0, description="how long turns may go on after SIGTERM or SIGINT: docs/deploy.md"),
+    ] = 10.0
+    upload_bytes: Annotated[int, Field(gt=0, description="largest text file that is taken")] = (
+        1024 * 1024
+    )
+    downloads: Annotated[
+        bool,
+        Field(
+            description="whether who knows the id of a session may have what `recording` and "
+            "`session_log` of `[service_config]` write of it"
+        ),
+    ] = False
+    ssl_certfile: Annotated[
+        str | None, Field(description="file with the certificate, for https and wss")
+    ] = None
+    ssl_keyfile: Annotated[
+        str | None, Field(description="its key, where that file does not hold it")
+    ] = None
 
 
 class PluginsConfig(BaseModel):
@@ -248,7 +281,7 @@ class Config:
         self.max_connections = self._max_connections()
         self.service = self._section(ServiceConfig, "service_config")
         self.plugins = self._section(PluginsConfig, "plugins")
-        self.server = self._section(ServerConfig, "server").model_dump()
+        self.server = self._section(ServerConfig, "server")
         self.alternatives = self._alternatives()
         self._warn_of_slips()
 
@@ -506,12 +539,13 @@ def json_schema(registry: Registry) -> dict[str, Any]:
         "service_config": schema.json_schema(ServiceConfig),
         "plugins": schema.json_schema(PluginsConfig),
         "server": schema.json_schema(ServerConfig),
+        "alternatives": _alternatives_schema(registry),
     }
     sections = properties["plugins"]["properties"]["settings"].setdefault("properties", {})
     for plugin, cls in registry.plugins.call("xtalk_settings"):
         sections[plugin.name] = schema.json_schema(cls)
-    for slot in registry.slots.values():
-        properties[slot.name] = _slot_schema(registry, slot)
+    for key, slot in _aliases(registry).items():
+        properties[key] = _slot_schema(registry, registry.slots[slot])
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "xtalk",
@@ -523,16 +557,33 @@ def json_schema(registry: Registry) -> dict[str, Any]:
 
 def _slot_schema(registry: Registry, slot: Slot) -> dict[str, Any]:
     names = registry.names(slot.name)
-    models = [_model_schema(registry, slot.name, name) for name in names]
-    anything = {
-        "type": "object",
-        "properties": {"type": {"type": "string"}, "params": {"type": "object"}},
-        "required": ["type"],
-    }
+    only_a_type = {"type": ["string", "null"], "examples": names}
     return {
         "description": slot.summary,
-        "anyOf": [{"type": "string", "examples": names}, *models] + ([] if models else [anything]),
+        "anyOf": [only_a_type, *_table_schemas(registry, slot.name)],
     }
+
+
+def _alternatives_schema(registry: Registry) -> dict[str, Any]:
+    about = schema.json_schema(AlternativesConfig)
+    del about["$defs"], about["$id"]
+    for slot, others in about["properties"].items():
+        others["additionalProperties"] = {"anyOf": _table_schemas(registry, slot)}
+    return about
+
+
+def _table_schemas(registry: Registry, slot: str) -> list[dict[str, Any]]:
+    """What a table may hold: each installed model, and a type that is found in another place."""
+    names = registry.names(slot)
+    other = {
+        "type": "object",
+        "properties": {
+            "type": {"type": "string", "not": {"enum": names}},
+            "params": {"type": "object"},
+        },
+        "additionalProperties": False,
+    }
+    return [*(_model_schema(registry, slot, name) for name in names), other]
 
 
 def _model_schema(registry: Registry, slot: str, name: str) -> dict[str, Any]:

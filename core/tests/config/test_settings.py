@@ -149,7 +149,7 @@ def test_text_of_the_environment_is_converted_by_the_setting() -> None:
     assert config.max_connections == 5
     assert config.service.sim_gen is True
     assert config.plugins.order == ["models"]
-    assert config.server["port"] == 0
+    assert config.server.port == 0
 
 
 def test_what_is_no_setting_in_the_environment() -> None:
@@ -264,6 +264,11 @@ def test_missing_models_say_what_is_there() -> None:
         ),
         ({"plugins": {"odrer": []}}, "plugins.odrer: unknown; plugins takes order, required"),
         ({"server": {"port": 99999}}, "server.port: should be less than or equal to 65535"),
+        (
+            {"server": {"prot": 1}},
+            "server.prot: unknown; server takes host, port, allowed_origins, drain_sec, "
+            "upload_bytes, downloads, ssl_certfile, ssl_keyfile; did you mean 'port'?",
+        ),
     ],
 )
 def test_each_error_names_file_path_found_and_expected(
@@ -500,10 +505,72 @@ def test_the_schema_of_everything() -> None:
     plugins.register(Models(), "models")
     shown = json_schema(Registry(plugins))
     assert json.dumps(shown)
-    models = shown["properties"]["tts"]["anyOf"][1:]
+    models = shown["properties"]["tts"]["anyOf"][1:-1]
     assert [model["properties"]["type"]["const"] for model in models] == ["Voice", "OtherVoice"]
     assert models[0]["properties"]["params"]["properties"]["speed"]["type"] == "number"
     assert shown["properties"]["service_config"]["properties"]["sim_gen"]["default"] is False
+
+
+VALID: list[dict[str, Any]] = [
+    {"asr": "Ear", "tts": {"type": "Voice", "params": {"voice": "b", "more": 1}}},
+    {"tts": None, "punt_restorer_model": "Comma", "max_connections": None},
+    {"tts": {"type": "voices.py:Voice", "params": {"any": 1}}},
+    {"asr": {"params": {"model": "big"}}},
+    {"alternatives": {"tts": {"B": {"type": "OtherVoice", "params": {"pin": 2}}}}},
+    {"alternatives": {"llm_agent": {"B": {"type": "minds.py:Mind"}}}},
+    {"server": {"port": 0, "allowed_origins": ["*"], "drain_sec": 3, "ssl_certfile": "a"}},
+    {"service_config": {"my_own": 1}, "plugins": {"order": ["a"], "settings": {"b": {"c": 1}}}},
+]
+WRONG: list[dict[str, Any]] = [
+    {"ttss": "Voice"},
+    {"asr": {"type": "Ear", "params": {"modl": "big"}}},
+    {"asr": {"typ": "Ear"}},
+    {"server": {"prot": 1}},
+    {"alternatives": {"asr": {"B": {"type": "Ear"}}}},
+    {"alternatives": {"tts": {"B": {"type": "Voice", "params": {"pin": "x"}}}}},
+]
+
+
+@pytest.mark.parametrize("tree", [*VALID, *WRONG])
+def test_the_schema_takes_what_the_configuration_takes(tree: dict[str, Any]) -> None:
+    plugins = Plugins()
+    plugins.register(Models(), "models")
+    assert fits(json_schema(Registry(plugins)), tree) is (tree in VALID)
+    if tree in VALID:
+        assert load(tree).models
+    else:
+        with pytest.raises(ConfigError, match=r"Voice takes|Ear takes|unknown|valid integer"):
+            config = load(tree)
+            config.resolve("asr")
+            config.resolve("tts", "B")
+
+
+KINDS: dict[str, Any] = {
+    "object": dict, "array": list, "string": str, "integer": int, "number": (int, float),
+    "boolean": bool, "null": type(None),
+}  # fmt: skip
+
+
+def fits(schema: dict[str, Any], value: Any) -> bool:
+    """Whether the value is as the schema says, as far as these configurations need it."""
+    wanted = schema.get("type", list(KINDS))
+    wanted = [wanted] if isinstance(wanted, str) else wanted
+    if not any(isinstance(value, KINDS[kind]) for kind in wanted):
+        return False
+    if "const" in schema and value != schema["const"]:
+        return False
+    if "not" in schema and value in schema["not"]["enum"]:
+        return False
+    if "anyOf" in schema and not any(fits(each, value) for each in schema["anyOf"]):
+        return False
+    if not isinstance(value, dict):
+        return True
+    known, others = schema.get("properties", {}), schema.get("additionalProperties", True)
+    if isinstance(others, bool):
+        others = {} if others else {"type": []}
+    return set(schema.get("required", ())) <= set(value) and all(
+        fits(known.get(name, others), each) for name, each in value.items()
+    )
 
 
 def test_a_class_that_does_not_tell_its_arguments_leaves_the_schema_of_the_others() -> None:

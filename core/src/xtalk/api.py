@@ -215,7 +215,7 @@ def _alternatives(config: Config, pipeline: Pipeline) -> dict[str, dict[str, Any
     """What clients may switch to, and the way back to what they began with."""
     first = {"tts": pipeline.get_tts_model(), "llm_agent": pipeline.get_agent()}
     return {
-        slot: {config.models[slot].type: first[slot]}
+        slot: {config.models[slot].name: first[slot]}
         | {name: build_model(config, slot, name) for name in others}
         for slot, others in config.alternatives.items()
         if others

@@ -7,6 +7,9 @@ spec says where to look for a class of the type's name:
     my_package.voices        a module
     my_package:voices.fast   an attribute of a module: a namespace, or the class itself
     voices.py                a file; also voices.py:fast, and a Path
+
+A type name may say itself where its class is: `voices.py:Voice`. Like a spec it names any code on
+this machine, so it must not come from a stranger; a client only chooses among the operator's names.
 """
 
 from __future__ import annotations
@@ -19,7 +22,6 @@ import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from functools import reduce
 from pathlib import Path
 from typing import Any
@@ -27,14 +29,17 @@ from typing import Any
 from xtalk.errors import ConfigError, MissingModel
 from xtalk.hookspecs import Model, Slot
 from xtalk.plugins import Plugin, Plugins
+from xtalk.suggest import closest
 
-__all__ = ["PLUGINS", "Found", "Registry", "Spec", "hint", "import_spec"]
+__all__ = ["PLUGINS", "Found", "Registry", "Spec", "hint", "import_spec", "is_in_file"]
 
 log = logging.getLogger(__name__)
 
 Spec = str | Path
 
 PLUGINS = "the installed plugins"
+
+_IN_FILE = re.compile(r"(.+\.py):([A-Za-z_]\w*)")
 
 # The plugin that holds each known type, for the hint when it is not installed.
 _KNOWN = {
@@ -106,6 +111,8 @@ class Registry:
 
     def find(self, slot: str, name: str) -> Found:
         """The class. Raises MissingModel that tells what was tried and what to do."""
+        if in_file := _IN_FILE.fullmatch(name):
+            return _of_file(slot, *in_file.groups())
         failures: list[str] = []
         for spec in self._specs.get(slot, (PLUGINS,)):
             found = self._installed(slot, name) if spec == PLUGINS else _look(spec, name, failures)
@@ -134,17 +141,19 @@ class Registry:
             for plugin in self.plugins.rows
             if plugin.error and plugin.goes_by([_KNOWN.get(name, plugin.name)])
         ]
-        return ". ".join(
-            [f"no {slot} named {name!r}; installed: {installed}", *failures, *broken]
-            + ([text] if (text := hint(name, self.names(slot))) else [])
-        )
+        sentences = [f"no {slot} named {name!r}; installed: {installed}", *failures, *broken]
+        if meant := hint(name, self.names(slot)):
+            sentences.append(meant)
+        if not (failures or name in _KNOWN or closest(name, self.names(slot))):
+            sentences.append(_advice(slot, name))
+        return ". ".join(sentences)
 
 
 def hint(name: str, installed: Sequence[str] = ()) -> str:
     """Where a type that is not installed may be found, or which one may be meant; may be empty."""
     if name in _KNOWN:
         return _whose(name)
-    for meant in get_close_matches(name, installed, 1) or get_close_matches(name, _KNOWN, 1):
+    if meant := closest(name, installed) or closest(name, _KNOWN):
         place = "" if meant in installed else f" {_whose(meant)}"
         return f"Did you mean {meant!r}?{place}"
     return ""
@@ -152,6 +161,15 @@ def hint(name: str, installed: Sequence[str] = ()) -> str:
 
 def _whose(name: str) -> str:
     return f"It belongs to the plugin {_KNOWN[name]}, which is not installed"
+
+
+def _advice(slot: str, name: str) -> str:
+    return f"A class in a file of your own is named with that file: {slot} = 'my_file.py:{name}'"
+
+
+def is_in_file(name: str) -> bool:
+    """Whether a type name says in which file its class is: `voices.py:Voice`."""
+    return _IN_FILE.fullmatch(name) is not None
 
 
 def import_spec(spec: Spec) -> Any:
@@ -209,6 +227,13 @@ def _look(spec: Spec, name: str, failures: list[str]) -> Found | None:
     if found is not None:
         failures.append(f"{name} in {spec} is not a class but {type(found).__name__}")
     return None
+
+
+def _of_file(slot: str, place: str, name: str) -> Found:
+    failures: list[str] = []
+    if found := _look(place, name, failures):
+        return found
+    raise MissingModel(". ".join([f"no {slot} named {name!r} in {place}", *failures]))
 
 
 def _load(plugin: Plugin, model: Model) -> Found:

@@ -8,7 +8,6 @@ a number or a truth value where its default is one.
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import re
 import types
@@ -22,6 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 
 from xtalk.errors import ConfigError
+from xtalk.suggest import closest
 
 __all__ = [
     "MASK",
@@ -158,9 +158,9 @@ def masked(name: str, value: Any) -> Any:
 def nearest(name: str, known: Iterable[str]) -> str:
     """`; did you mean 'voice'?`, or nothing when no known name is near."""
     names = list(known)
-    near = difflib.get_close_matches(name, names, n=1)
-    near = near or [each for each in names if name and each.startswith(name)]
-    return f"; did you mean {near[0]!r}?" if near else ""
+    begun = [each for each in names if name and each.startswith(name)]
+    near = closest(name, names) or (begun[0] if begun else "")
+    return f"; did you mean {near!r}?" if near else ""
 
 
 # --- from signature to model ---------------------------------------------------------------------

@@ -6,7 +6,7 @@ The last layer that sets a value wins; a layer that changes the `type` of a slot
 `params` of the layers below, which were meant for another model. The file is TOML, or JSON as
 the original has it:
 
-    asr = "PocketSphinx"                    # a type name
+    asr = "PocketSphinx"                    # a type name, or "file.py:Class", beside this file
     max_connections = 8
     [tts]                                   # or a type and its constructor's arguments
     type = "CosyVoice"
@@ -41,14 +41,15 @@ from xtalk import config_file, schema
 from xtalk.errors import ConfigError, MissingModel
 from xtalk.hookspecs import Slot
 from xtalk.plugins import Plugins
-from xtalk.registry import Found, Registry
+from xtalk.registry import Found, Registry, is_in_file
 
 __all__ = ["Choice", "Config", "PluginsConfig", "ServerConfig", "ServiceConfig", "json_schema"]
 
 log = logging.getLogger(__name__)
 
 _NOT_SETTINGS = {"CONFIG", "LOAD_PLUGINS", "BLOCK_PLUGINS", "DEBUG", "MODELS"}
-_SECTIONS = ("service_config", "plugins", "server", "alternatives")
+_WITHOUT_MODELS = ("service_config", "plugins", "server")
+_SECTIONS = (*_WITHOUT_MODELS, "alternatives")
 # Slots that fill themselves when exactly one type for them is installed.
 _SELF_FILLING = ("asr", "llm_agent", "tts", "vad")
 
@@ -242,6 +243,11 @@ class Choice:
 
     type: str
     params: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """The type without the file that it may be in, as a client may be told it."""
+        return self.type.rpartition(":")[2]
 
 
 @dataclass(frozen=True)
@@ -621,7 +627,21 @@ def _file(
     if isinstance(given, Mapping):
         return [_layer("the given configuration", given, registry)]
     path = config_file.find(given, environ)
-    return [_layer(str(path), config_file.read(path), registry)] if path else []
+    if path is None:
+        return []
+    return [_layer(str(path), _beside(config_file.read(path), path.parent), registry)]
+
+
+def _beside(tree: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """The same, with the classes in files (`voices.py:Voice`) looked for in this folder."""
+    placed: dict[str, Any] = {}
+    for key, value in tree.items():
+        if isinstance(value, Mapping) and key not in ("params", *_WITHOUT_MODELS):
+            value = _beside(value, folder)
+        elif isinstance(value, str) and is_in_file(value):
+            value = str(folder / value)
+        placed[key] = value
+    return placed
 
 
 def _environment(environ: Mapping[str, str], registry: Registry) -> _Layer:

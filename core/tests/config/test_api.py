@@ -129,6 +129,13 @@ def test_a_folder_that_cannot_be_written_is_told_before_anything_is_built(
     )
 
 
+def test_a_client_is_not_told_in_which_file_a_model_is(models: Path) -> None:
+    voices = {"deep": {"type": f"{models}:Mouth", "params": {"voice": "bass"}}}
+    tree = {**CHOSEN, "tts": f"{models}:Mouth", "alternatives": {"tts": voices}}
+    service = Xtalk.from_config(tree).service_prototype
+    assert list(service.alternatives["tts"]) == ["Mouth", "deep"]
+
+
 def test_a_slot_that_is_needed_is_empty(models: Path) -> None:
     with pytest.raises(MissingModel, match="no llm_agent is installed"):
         Xtalk.from_config({"asr": "Ear", "tts": "Mouth"})

@@ -135,10 +135,13 @@ def test_what_is_not_a_class(voices: Path) -> None:
         ("CosyVoice", "no tts named 'CosyVoice'; installed: Voice. "
          "It belongs to the plugin xtalk-tts-cosyvoice, which is not installed"),
         ("Voise", "no tts named 'Voise'; installed: Voice. Did you mean 'Voice'?"),
+        ("VOICE", "no tts named 'VOICE'; installed: Voice. Did you mean 'Voice'?"),
         ("CosyVoise", "no tts named 'CosyVoise'; installed: Voice. "
          "Did you mean 'CosyVoice'? "
-         "It belongs to the plugin xtalk-tts-cosyvoice, which is not installed"),
-        ("Qqqq", "no tts named 'Qqqq'; installed: Voice"),
+         "It belongs to the plugin xtalk-tts-cosyvoice, which is not installed. "
+         "A class in a file of your own is named with that file: tts = 'my_file.py:CosyVoise'"),
+        ("Qqqq", "no tts named 'Qqqq'; installed: Voice. "
+         "A class in a file of your own is named with that file: tts = 'my_file.py:Qqqq'"),
     ],
 )  # fmt: skip
 def test_hints(installed: Any, name: str, answer: str) -> None:
@@ -146,6 +149,31 @@ def test_hints(installed: Any, name: str, answer: str) -> None:
         Registry(plugin(installed)).find("tts", name)
     assert str(caught.value) == answer
     assert "pip install" not in str(caught.value)
+
+
+@pytest.mark.parametrize("place", ["my_voices.py", "./my_voices.py", "{folder}/my_voices.py"])
+def test_a_type_may_name_the_file_that_it_is_in(
+    voices: Path, place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(voices.parent)
+    name = f"{place.format(folder=voices.parent)}:Voice"
+    assert Registry(Plugins()).find("tts", name).cls.origin == "module"  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("name", "answer"),
+    [
+        ("{file}:Voise", "no tts named 'Voise' in {file}"),
+        ("{file}:function", "no tts named 'function' in {file}. "
+         "function in {file} is not a class but function"),
+        ("none.py:Voice", "no tts named 'Voice' in none.py. "
+         "importing none.py raised FileNotFoundError: "),
+    ],
+)  # fmt: skip
+def test_a_type_that_is_not_in_its_file(voices: Path, name: str, answer: str) -> None:
+    with pytest.raises(MissingModel) as caught:
+        Registry(Plugins()).find("tts", name.format(file=voices))
+    assert str(caught.value).startswith(answer.format(file=voices))
 
 
 def test_a_broken_plugin_is_named_when_a_type_is_missing(installed: Any) -> None:

@@ -208,3 +208,18 @@ def test_masking_reaches_into_tables_and_addresses() -> None:
         "key": "",
     }
     assert schema.masked("hidden", SecretStr("x")) == schema.MASK
+
+
+@pytest.mark.parametrize(
+    ("name", "answer"),
+    [
+        ("voise", "; did you mean 'voice'?"),
+        ("VOICE", "; did you mean 'voice'?"),
+        ("footts", "; did you mean 'FooTTS'?"),
+        ("max", "; did you mean 'max_connections'?"),
+        ("", ""),
+        ("qqqq", ""),
+    ],
+)
+def test_which_name_may_be_meant(name: str, answer: str) -> None:
+    assert schema.nearest(name, ["voice", "FooTTS", "max_connections"]) == answer

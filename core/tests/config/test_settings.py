@@ -225,6 +225,31 @@ def test_missing_models_say_what_is_there() -> None:
         config.resolve("llm_agent")
 
 
+def test_a_file_of_a_model_is_beside_the_configuration_that_names_it(tmp_path: Path) -> None:
+    folder = tmp_path / "experiment"
+    folder.mkdir()
+    (folder / "mine.py").write_text("class Mine: ...")
+    (folder / "xtalk.toml").write_text("""
+        asr = "mine.py:Mine"
+        tts = {type = "mine.py:Mine", params = {}}
+        alternatives.tts.other = {type = "mine.py:Mine", params = {name = "mine.py:Mine"}}
+    """)
+    config = load(folder / "xtalk.toml")
+    beside = f"{folder}/mine.py:Mine"
+    assert config.models["asr"].type == config.models["tts"].type == beside
+    other = config.alternatives["tts"]["other"]
+    assert (other.type, other.params) == (beside, {"name": "mine.py:Mine"})
+    assert config.resolve("asr")[0].cls.__name__ == config.models["asr"].name == "Mine"
+
+
+def test_a_file_of_a_model_that_the_environment_names_is_in_the_working_folder(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "mine.py").write_text("class Mine: ...")
+    config = load(None, {"XTALK_ASR": "mine.py:Mine"})
+    assert config.resolve("asr")[0].cls.__name__ == "Mine"
+
+
 # --- what is wrong --------------------------------------------------------------------------------
 
 

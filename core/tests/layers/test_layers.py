@@ -19,7 +19,7 @@ import xtalk
 # A module without an entry belongs with the package that it is in. `serving` and the package
 # itself only show under other names what lies below them.
 LAYERS = (
-    "hookspecs errors audio wav events versions wire wire.messages dialogue",
+    "hookspecs errors audio wav events versions wire wire.messages dialogue suggest",
     "speech model_types agent rewriter wire.protocol wire.export schema bus heard transport "
     "threads calls remote config_file log_utils sentences turn_detector retrieval disk answer "
     "clauses alarm downloads characters",

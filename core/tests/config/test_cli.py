@@ -94,6 +94,13 @@ def test_version_and_help(run: Run) -> None:
     assert all(name in out for name in ("plugins", "config", "say", "transcribe", "Exit status"))
 
 
+@pytest.mark.parametrize("command", [["say", "hi"], ["talk"]])
+def test_a_name_that_promises_another_format_is_refused(run: Run, command: list[str]) -> None:
+    status, _, err = run(*command, "-o", "x.mp3")
+    assert status == 2
+    assert err.endswith("argument -o/--output: only WAV files are written: name it x.wav\n")
+
+
 @pytest.mark.parametrize("arguments", [[], ["sing"], ["say", "x"], ["config"]])
 def test_a_wrong_command_line_is_status_2(run: Run, arguments: list[str]) -> None:
     status, out, err = run(*arguments)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from xtalk.errors import PluginError
 
-__all__ = ["Commands", "add_all", "add_command"]
+__all__ = ["Commands", "add_all", "add_command", "wav_name"]
 
 
 class Commands(argparse._SubParsersAction):  # type: ignore[type-arg]
@@ -44,3 +45,12 @@ def add_command(
     )
     parser.set_defaults(run=run)
     return parser
+
+
+def wav_name(text: str) -> str:
+    """The name of a file to write, as argparse takes it: what is written is always WAV."""
+    path = Path(text)
+    if path.suffix.lower() not in ("", ".wav"):
+        advice = f"only WAV files are written: name it {path.with_suffix('.wav')}"
+        raise argparse.ArgumentTypeError(advice)
+    return text

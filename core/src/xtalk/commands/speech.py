@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
-from xtalk.commands import add_command
+from xtalk.commands import add_command, wav_name
 from xtalk.errors import AudioError, ConfigError, ModelError
 
 if TYPE_CHECKING:
@@ -26,7 +26,9 @@ FRAME_S = 0.2
 def add(commands: Any) -> None:
     parser = add_command(commands, "say", say, "synthesise a text into a WAV file")
     parser.add_argument("text", metavar="TEXT")
-    parser.add_argument("-o", "--output", metavar="WAV", required=True, help="file to write")
+    parser.add_argument(
+        *("-o", "--output"), metavar="WAV", type=wav_name, required=True, help="file to write"
+    )
     parser.add_argument("--tts", metavar="TYPE", help="which voice, by its type name")
     parser = add_command(commands, "transcribe", transcribe, "print what a WAV file says")
     parser.add_argument("file", metavar="WAV", help="any rate, sample width and channels")

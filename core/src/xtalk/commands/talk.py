@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from xtalk.commands import add_command
+from xtalk.commands import add_command, wav_name
 from xtalk.errors import NotAvailable, XtalkError
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ def add(commands: Any) -> None:
         "-o",
         "--output",
         metavar="OUT",
+        type=wav_name,
         help="WAV file to write, 48 kHz stereo, one clock for both: left what was said, right "
         "what was heard",
     )

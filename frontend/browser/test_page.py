@@ -6,6 +6,7 @@ import gzip
 import json
 import socket
 import threading
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -291,6 +292,47 @@ def give(page: Page, name: str, content: bytes) -> None:
     expect(page.locator("#upload")).to_be_enabled()
     file: Any = {"name": name, "mimeType": "text/plain", "buffer": content}
     page.locator("input[type=file]").set_input_files(file)
+
+
+@pytest.mark.parametrize(
+    "answer", [RuntimeError("broken"), "Never heard. "], ids=["agent", "voice"]
+)
+def test_an_answer_that_fails_leaves_nobody_thinking(visit: Visit, answer: Any, show: Show) -> None:
+    pipeline = DefaultPipeline(FixedASR("go on"), ScriptedAgent([answer]), Dumb())
+    with running(Xtalk(service_prototype=DefaultService(pipeline=pipeline))) as server:
+        page = visit(server.http).page
+        start(page)
+        give(page, "note.txt", b"Anything.")
+        expect(page.get_by_role("alert")).to_contain_text("The server says:")
+        expect(page.locator(".turn")).to_contain_text("Your turn.")
+        expect(page.locator(".said .coming")).to_have_count(0)
+        show.barriers(page)
+        page.context.close()
+
+
+class Dumb(ToneTTS):
+    """A voice that fails."""
+
+    def clone(self) -> Dumb:
+        return Dumb()
+
+    def synthesize_stream(self, text: str, **kwargs: Any) -> Iterator[bytes]:
+        raise RuntimeError("no voice")
+        yield b""
+
+
+def test_a_stop_in_mid_reply_leaves_nothing_still_to_come(visit: Visit) -> None:
+    long = "This is a sentence that takes a while to say. " * 4
+    pipeline = DefaultPipeline(FixedASR("go on"), ScriptedAgent([long]), ToneTTS())
+    with running(Xtalk(service_prototype=DefaultService(pipeline=pipeline))) as server:
+        page = visit(server.http).page
+        start(page)
+        give(page, "note.txt", b"Anything.")
+        expect(page.locator(".turn")).to_contain_text("Speaking.")
+        page.click("#start")
+        expect(page.locator(".said.agent del")).to_have_count(1)
+        expect(page.locator(".said .coming")).to_have_count(0)
+        page.context.close()
 
 
 def test_the_end_stays_in_sight_until_the_reader_goes_up(visit: Visit) -> None:

@@ -55,6 +55,7 @@ export class Session implements PlaybackListener {
   #meta: TtsChunkMetaMessage["data"] | null = null;
   #replying = 0; // the turn whose text came last
   #sounding = 0; // the turn whose audio is not over
+  #aligned = false; // its chunks tell how much of its text they say
   #awaited = 0; // the turn that was accepted and has no reply yet
   #traced = 0; // the turn of the last trace
   #speed = 1; // that the server has confirmed
@@ -174,13 +175,15 @@ export class Session implements PlaybackListener {
     for (const each of this.#chunks.keys()) if (each <= index) this.#chunks.delete(each);
     const timestamp = this.#wall(at);
     this.#options.send({ action: "tts_chunk_played", chunk_index: index, timestamp });
+    this.#aligned = chunk.textEnd !== undefined;
     if (chunk.textEnd !== undefined) this.transcript.heard(chunk.turnId, chunk.textEnd);
     this.#show();
   }
 
   finished(at: number): void {
     this.#options.send({ action: "tts_playback_finished", timestamp: this.#wall(at) });
-    this.transcript.heard(this.#sounding, Infinity);
+    if (this.#aligned) this.transcript.silent(this.#sounding);
+    else this.transcript.heard(this.#sounding, Infinity);
     this.#sounding = 0;
     if (this.#store.value.streamState === "speaking") this.#turnBack();
     this.#show();
@@ -299,7 +302,7 @@ export class Session implements PlaybackListener {
     this.transcript.assistant(text, turnId, true);
     this.#answered(turnId);
     if (this.playback) return;
-    this.transcript.unspoken(turnId);
+    this.transcript.silent(turnId);
     this.turn("idle"); // no audio will say that it is over
   }
 
@@ -309,7 +312,7 @@ export class Session implements PlaybackListener {
 
   #givenUp(turnId: number): void {
     this.#answered(turnId);
-    this.transcript.unspoken(turnId);
+    this.transcript.silent(turnId);
   }
 
   /** What was asked for in vain is not asked for again. */

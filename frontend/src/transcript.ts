@@ -4,6 +4,8 @@ import type { Message, Problem } from "./state.ts";
 
 type Kind = NonNullable<Message["kind"]>;
 
+const WORD = /[\p{L}\p{N}]/u; // what has none, as a smile, is not there to be spoken
+
 /**
  * One message for each role of a turn: later text replaces it.
  *
@@ -70,11 +72,13 @@ export class Transcript {
   }
 
   /** No more of the reply will sound; what was cut off before stays cut off. */
-  unspoken(turnId: number): void {
+  silent(turnId: number): void {
     const at = this.#find("assistant", turnId);
     const message = this.#messages[at];
-    if (!message || message.interrupted || message.heardChars >= message.content.length) return;
-    this.#put(at, { ...message, final: true, unspoken: true });
+    if (!message || message.interrupted) return;
+    const { content, heardChars } = message;
+    if (WORD.test(content.slice(heardChars))) this.#put(at, { ...message, unspoken: true });
+    else this.#put(at, { ...message, heardChars: content.length });
   }
 
   /** The reply sounds after all, having been taken for cut off or silent. */

@@ -280,6 +280,16 @@ test("a server that tells no text with its chunks is heard in full at the end", 
   assert.equal(conversation.state.messages[0]?.heardChars, 4);
 });
 
+test("a reply that ends before its text was not heard to the end of that", async () => {
+  const { conversation, audio, socket } = await started();
+  reply(socket, 1, "It is", [1, 2]);
+  socket.receive({ action: "finish_resp", data: { text: "It is ten.", turn_id: 1 } });
+  socket.receive({ action: "tts_finished", data: {} });
+  audio.output.play(400);
+  const [message] = conversation.state.messages;
+  assert.deepEqual([message?.heardChars, message?.unspoken], [5, true]);
+});
+
 test("an announcement is for one piece of audio, and an empty piece is none", async () => {
   const { audio, socket } = await started();
   socket.receive({ action: "tts_chunk_meta", data: { chunk_index: 7 } });

@@ -55,25 +55,29 @@ test("heard characters are code points, shown ones JavaScript's", () => {
 
 test("a reply of which no more will sound is no longer still to come, and not cut off either", () => {
   const { transcript, last } = setUp();
-  transcript.assistant("One. Two.", 1, false);
+  transcript.assistant("One. Two.", 1, true);
   transcript.heard(1, 4);
-  transcript.unspoken(1);
+  transcript.silent(1);
   transcript.assistant("Next.", 2, true);
   const [first] = transcript.messages;
-  assert.deepEqual([first?.unspoken, first?.interrupted, first?.final], [true, undefined, true]);
+  assert.deepEqual([first?.unspoken, first?.interrupted, first?.heardChars], [true, undefined, 4]);
   transcript.cutOff(3);
-  transcript.unspoken(2);
+  transcript.silent(2);
   assert.deepEqual([last()?.unspoken, last()?.interrupted], [undefined, true]);
 });
 
-test("a reply that was heard to its end, or sounds after all, has nothing unspoken", () => {
+test("what is no word does not go unspoken", () => {
   const { transcript, last } = setUp();
-  transcript.assistant("One.", 1, true);
-  transcript.heard(1, Infinity);
-  transcript.unspoken(1);
-  assert.equal(last()?.unspoken, undefined);
+  transcript.assistant("好的。 😀", 1, true);
+  transcript.heard(1, 3);
+  transcript.silent(1);
+  assert.deepEqual([last()?.unspoken, last()?.heardChars], [undefined, "好的。 😀".length]);
+});
+
+test("a reply that sounds after all has nothing unspoken", () => {
+  const { transcript, last } = setUp();
   transcript.assistant("Two.", 2, true);
-  transcript.unspoken(2);
+  transcript.silent(2);
   transcript.goesOn(2);
   assert.equal(last()?.unspoken, undefined);
 });

@@ -14,6 +14,7 @@ from xtalk.managers.vad import VADManager
 from xtalk.pipeline import DefaultPipeline
 from xtalk.speech.interfaces import SpeechEnhancer
 from xtalk.testing.fakes import LoudnessVAD, ScriptedAgent, ScriptedASR, ScriptedTTS, loud
+from xtalk.threads import run_in_thread
 from xtalk.wire import messages as m
 
 FOREVER = 1e6
@@ -138,13 +139,32 @@ def test_what_was_said_when_the_detector_hung_is_answered(
     run(main)
 
 
+def test_a_detector_that_failed_now_and_then_is_not_behind_the_audio(talk: Any, run: Any) -> None:
+    class Shaky(HangingVAD):
+        async def async_is_speech(self, frame: bytes) -> bool:
+            self.calls += 1
+            if self.calls < 300 and self.calls % 3 == 0:
+                raise OSError("no line")
+            return self.is_speech(frame)
+
+    async def main() -> None:
+        async with talk(vad=Shaky()) as call:
+            await anyio.sleep(12)
+            await call.say(1.0)
+            said = anyio.current_time()
+            await call.client.wait_for(m.FinishAsr)
+            assert anyio.current_time() - said == pytest.approx(0.55, abs=0.05)
+
+    run(main)
+
+
 @pytest.mark.real_time
 def test_a_detector_that_hangs_in_a_thread_is_replaced(
     talk: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("xtalk.managers.breaker.CALL_LIMIT_S", 0.1)
     monkeypatch.setattr("xtalk.managers.breaker.FIRST_REST_S", 0.1)
-    gate, inside = threading.Event(), threading.Event()
+    gate, inside, closed = threading.Event(), threading.Event(), threading.Event()
 
     class Stuck(LoudnessVAD):
         inline = False
@@ -157,6 +177,9 @@ def test_a_detector_that_hangs_in_a_thread_is_replaced(
         def clone(self) -> LoudnessVAD:
             return Stuck() if not inside.is_set() else Working()
 
+        def close(self) -> None:
+            closed.set()
+
     class Working(LoudnessVAD):
         inline = False
 
@@ -166,7 +189,8 @@ def test_a_detector_that_hangs_in_a_thread_is_replaced(
             await anyio.sleep(0.3)
             await call.say(1.0)
             await call.client.wait_for(m.FinishAsr, timeout=10)
-        gate.set()
+            gate.set()
+            assert await run_in_thread(closed.wait, 10)
 
     asyncio.run(main())
 

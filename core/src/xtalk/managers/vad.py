@@ -8,6 +8,7 @@ One that hangs costs what it did not hear, and begins anew.
 from __future__ import annotations
 
 import asyncio
+import copy
 import logging
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -122,8 +123,11 @@ class _Answered(VAD):
         self.frame_samples = vad.frame_samples
 
     async def ask(self, frame: AudioFrame) -> None:
-        for piece in self._framer.push(frame.pcm):
-            self._answers.append(await self._vad.async_is_speech(piece))
+        """Of a frame that fails nothing is kept, or later answers would meet earlier audio."""
+        framer = copy.copy(self._framer)
+        answers = [await self._vad.async_is_speech(piece) for piece in framer.push(frame.pcm)]
+        self._framer = framer
+        self._answers.extend(answers)
 
     def is_speech(self, frame: bytes) -> bool:
         return bool(self._answers) and self._answers.popleft()

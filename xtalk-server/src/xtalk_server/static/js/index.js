@@ -346,23 +346,23 @@ async function ne(e) {
 }
 async function C(e, t) {
 	let n = () => globalThis[e];
-	n() || await re(t);
+	n() || await w(t);
 	let r = n();
 	if (!r) throw Error(`${t} should define "${e}", and did not`);
 	return r;
 }
-function re(e) {
+function w(e) {
 	return new Promise((t, n) => {
 		let r = document.createElement("script");
 		r.src = e, r.onload = () => t(), r.onerror = () => n(/* @__PURE__ */ Error(`${e} could not be loaded`)), document.head.append(r);
 	});
 }
 // src/denoise.ts
-async function w(e, t) {
+async function T(e, t) {
 	let n = await S(e);
-	return new T(n, await n.InferenceSession.create(t));
+	return new E(n, await n.InferenceSession.create(t));
 }
-var T = class {
+var E = class {
 	#e;
 	#t;
 	#n = {};
@@ -393,14 +393,14 @@ var T = class {
 	}
 };
 // src/pcm.ts
-function E(e) {
+function D(e) {
 	let t = /* @__PURE__ */ new DataView(/* @__PURE__ */ new ArrayBuffer(2 * e.length));
 	return e.forEach((e, n) => {
 		let r = Math.max(-1, Math.min(1, e));
 		t.setInt16(2 * n, Math.round(r < 0 ? r * 32768 : r * 32767), !0);
 	}), t.buffer;
 }
-var ie = class {
+var re = class {
 	#e = null;
 	decode(e) {
 		let t = new Uint8Array(e);
@@ -414,11 +414,11 @@ var ie = class {
 		this.#e = null;
 	}
 };
-function D(e) {
+function O(e) {
 	return e.length === 0 ? 0 : Math.sqrt(e.reduce((e, t) => e + t * t, 0) / e.length);
 }
 // src/state.ts
-var ae = [
+var ie = [
 	"silence",
 	"recognition",
 	"decision",
@@ -427,7 +427,7 @@ var ae = [
 	"firstAudio",
 	"network",
 	"playout"
-], O = {
+], k = {
 	queued: !1,
 	queuePosition: null,
 	latency: {
@@ -476,10 +476,10 @@ var ae = [
 		volume: 1
 	}
 };
-function k(e, t) {
+function A(e, t) {
 	return [...e.slice(-99), t];
 }
-function oe(e, t) {
+function ae(e, t) {
 	let n = e.map((e) => t === "total" ? e.total : e.stages[t]).filter((e) => e !== null).sort((e, t) => e - t);
 	if (n.length === 0) return null;
 	let r = (e) => n[Math.ceil(e * n.length) - 1];
@@ -489,7 +489,7 @@ function oe(e, t) {
 		count: n.length
 	};
 }
-function se(e) {
+function oe(e) {
 	return {
 		silence: e.silence_ms ?? null,
 		recognition: Math.max(0, e.asr_latency_ms - (e.decision_ms ?? 0)),
@@ -502,7 +502,7 @@ function se(e) {
 	};
 }
 // src/transcript.ts
-var ce = class {
+var se = /[\p{L}\p{N}]/u, ce = class {
 	#e;
 	#t = [];
 	#n = 1;
@@ -570,12 +570,16 @@ var ce = class {
 			heardChars: i
 		});
 	}
-	unspoken(e) {
+	silent(e) {
 		let t = this.#o("assistant", e), n = this.#t[t];
-		!n || n.interrupted || n.heardChars >= n.content.length || this.#l(t, {
+		if (!n || n.interrupted) return;
+		let { content: r, heardChars: i } = n;
+		se.test(r.slice(i)) ? this.#l(t, {
 			...n,
-			final: !0,
 			unspoken: !0
+		}) : this.#l(t, {
+			...n,
+			heardChars: r.length
 		});
 	}
 	goesOn(e) {
@@ -700,7 +704,7 @@ var ue = class {
 	#i(e, t, n) {
 		let { speechEnded: r, marked: i, arrived: a, audible: o, report: s } = t;
 		if (!s) return null;
-		let c = se(s), l = c.silence === null ? A(i, r) : null, u = s.e2e_latency_ms + (l ?? 0), d = (A(a, r) ?? -1) - u, f = d >= 0 ? d : this.#n, p = A(o, a), m = p === null ? null : u + (f ?? 0) + p;
+		let c = oe(s), l = c.silence === null ? j(i, r) : null, u = s.e2e_latency_ms + (l ?? 0), d = (j(a, r) ?? -1) - u, f = d >= 0 ? d : this.#n, p = j(o, a), m = p === null ? null : u + (f ?? 0) + p;
 		return {
 			turnId: e,
 			stages: {
@@ -715,32 +719,33 @@ var ue = class {
 		};
 	}
 };
-function A(e, t) {
+function j(e, t) {
 	return e === null || t === null ? null : e - t;
 }
 // src/session.ts
-var j = class {
+var M = class {
 	playback = null;
 	waterfall = new ue();
 	transcript;
 	#e;
 	#t;
 	#n;
-	#r = new ie();
+	#r = new re();
 	#i = /* @__PURE__ */ new Map();
 	#a;
 	#o = null;
 	#s = 0;
 	#c = 0;
-	#l = 0;
+	#l = !1;
 	#u = 0;
-	#d = 1;
+	#d = 0;
+	#f = 1;
 	constructor(e, t, n) {
 		this.#e = e, this.#t = t, this.#n = n, this.transcript = new ce(() => t.wall()), this.#a = n.ttsSampleRate ?? 48e3;
 	}
 	receive(e) {
-		let t = this.#f[e.action];
-		t?.(e), this.#E();
+		let t = this.#p[e.action];
+		t?.(e), this.#D();
 	}
 	audio(e) {
 		let { chunk_index: t, text_end: n } = this.#o ?? { chunk_index: 0 };
@@ -752,16 +757,16 @@ var j = class {
 		}), this.waterfall.arrived(this.#c, this.#t.now()), this.playback.play(t, r, this.#a));
 	}
 	lost() {
-		this.playback?.abandon(), this.#i.clear(), this.#o = null, this.#c = this.#s = this.#l = this.#u = 0, this.waterfall.reset(), this.transcript.newSession(), this.turn("idle"), this.#E();
+		this.playback?.abandon(), this.#i.clear(), this.#o = null, this.#c = this.#s = this.#u = this.#d = 0, this.waterfall.reset(), this.transcript.newSession(), this.turn("idle"), this.#D();
 	}
 	silence() {
-		this.playback = null, this.#r.reset(), this.#i.clear(), this.#o = null, this.#c = this.#l = 0, this.transcript.cutOff(Infinity), this.#E();
+		this.playback = null, this.#r.reset(), this.#i.clear(), this.#o = null, this.#c = this.#u = 0, this.transcript.cutOff(Infinity), this.#D();
 	}
 	expect() {
-		if (this.#l) return () => {};
+		if (this.#u) return () => {};
 		let e = this.#s + 1;
-		return this.#l = e, this.#e.value.streamState === "idle" && this.turn("processing"), () => {
-			this.#l === e && (this.#l = 0), this.#e.value.streamState === "processing" && this.#b();
+		return this.#u = e, this.#e.value.streamState === "idle" && this.turn("processing"), () => {
+			this.#u === e && (this.#u = 0), this.#e.value.streamState === "processing" && this.#x();
 		};
 	}
 	turn(e) {
@@ -772,7 +777,7 @@ var j = class {
 			...e,
 			at: this.#t.wall()
 		};
-		this.#e.set({ problems: k(this.#e.value.problems, r) }), this.transcript.problem(n, t, r), this.#E();
+		this.#e.set({ problems: A(this.#e.value.problems, r) }), this.transcript.problem(n, t, r), this.#D();
 	}
 	solved(...e) {
 		let t = this.#e.value.problems.map((t) => e.includes(t.code) ? {
@@ -788,38 +793,38 @@ var j = class {
 		} });
 	}
 	clear() {
-		this.transcript.clear(), this.#E();
+		this.transcript.clear(), this.#D();
 	}
 	changed(e) {
 		this.#e.set({ playback: e }), e === "playing" && this.turn("speaking");
 	}
 	began(e, t) {
 		let n = this.#i.get(e)?.turnId;
-		n !== void 0 && (this.#g(n), this.transcript.goesOn(n), this.#w(this.waterfall.audible(n, t, this.#t.wall())), this.#E());
+		n !== void 0 && (this.#_(n), this.transcript.goesOn(n), this.#T(this.waterfall.audible(n, t, this.#t.wall())), this.#D());
 	}
 	played(e, t) {
 		let n = this.#i.get(e);
 		if (!n) return;
 		for (let t of this.#i.keys()) t <= e && this.#i.delete(t);
-		let r = this.#T(t);
+		let r = this.#E(t);
 		this.#n.send({
 			action: "tts_chunk_played",
 			chunk_index: e,
 			timestamp: r
-		}), n.textEnd !== void 0 && this.transcript.heard(n.turnId, n.textEnd), this.#E();
+		}), this.#l = n.textEnd !== void 0, n.textEnd !== void 0 && this.transcript.heard(n.turnId, n.textEnd), this.#D();
 	}
 	finished(e) {
 		this.#n.send({
 			action: "tts_playback_finished",
-			timestamp: this.#T(e)
-		}), this.transcript.heard(this.#c, Infinity), this.#c = 0, this.#e.value.streamState === "speaking" && this.#b(), this.#E();
+			timestamp: this.#E(e)
+		}), this.#l ? this.transcript.silent(this.#c) : this.transcript.heard(this.#c, Infinity), this.#c = 0, this.#e.value.streamState === "speaking" && this.#x(), this.#D();
 	}
 	samples(e, t) {
 		this.#n.sounds(e, t);
 	}
-	#f = {
-		session_info: ({ data: e }) => this.#p(e),
-		queue_status: ({ position: e }) => this.#m(e),
+	#p = {
+		session_info: ({ data: e }) => this.#m(e),
+		queue_status: ({ position: e }) => this.#h(e),
 		queue_granted: () => {
 			this.#e.set({
 				queued: !1,
@@ -830,10 +835,10 @@ var j = class {
 			this.transcript.user(e.text, e.turn_id, !1), this.turn("listening");
 		},
 		finish_asr: ({ data: e }) => {
-			this.transcript.user(e.text, e.turn_id, !0), this.waterfall.transcribed(e.turn_id), this.#l = e.turn_id, this.turn("processing");
+			this.transcript.user(e.text, e.turn_id, !0), this.waterfall.transcribed(e.turn_id), this.#u = e.turn_id, this.turn("processing");
 		},
 		invalid_asr_result: ({ turn_id: e }) => {
-			e !== void 0 && this.#_(e), this.#b();
+			e !== void 0 && this.#v(e), this.#x();
 		},
 		refine_transcription: ({ data: e }) => {
 			this.#n.simGen && this.transcript.refine(e.text);
@@ -841,7 +846,7 @@ var j = class {
 		update_resp: ({ data: e }) => {
 			this.#s = e.turn_id, this.transcript.assistant(e.text, e.turn_id, !1);
 		},
-		finish_resp: ({ data: e }) => this.#h(e.text, e.turn_id),
+		finish_resp: ({ data: e }) => this.#g(e.text, e.turn_id),
 		start_tts: () => {
 			this.#r.reset(), this.playback?.begin();
 		},
@@ -849,46 +854,46 @@ var j = class {
 			this.#o = e;
 		},
 		tts_finished: () => this.playback?.end(),
-		stop_tts: () => this.#y(),
+		stop_tts: () => this.#b(),
 		pause_tts: () => {
 			this.playback?.pause(), this.turn("listening");
 		},
 		resume_tts: () => {
-			this.transcript.dismiss(), this.playback?.resume(), this.#b();
+			this.transcript.dismiss(), this.playback?.resume(), this.#x();
 		},
 		voice_changed: ({ data: { name: e } }) => {
 			this.#e.set({ currentVoiceName: e }), this.keep({ voice: e });
 		},
 		speed_changed: ({ data: { speed: e } }) => {
-			this.#d = e, this.keep({ speed: e });
+			this.#f = e, this.keep({ speed: e });
 		},
 		emotion_changed: ({ data: e }) => this.#e.set({ emotion: e }),
-		tool_called: ({ data: e }) => this.#x(e),
+		tool_called: ({ data: e }) => this.#S(e),
 		retrieval_updated: ({ data: { text: e } }) => this.#e.set({
 			latestRetrieval: e,
-			retrievals: this.#S(this.#e.value.retrievals, e)
+			retrievals: this.#C(this.#e.value.retrievals, e)
 		}),
 		thought_updated: ({ data: { text: e } }) => this.#e.set({
 			latestThought: e,
-			thoughts: this.#S(this.#e.value.thoughts, e)
+			thoughts: this.#C(this.#e.value.thoughts, e)
 		}),
 		caption_updated: ({ data: { text: e } }) => this.#e.set({
 			latestCaption: e,
-			captions: this.#S(this.#e.value.captions, e)
+			captions: this.#C(this.#e.value.captions, e)
 		}),
 		speaker_updated: ({ data: e }) => this.#e.set({ currentSpeakerId: e.speaker_id }),
-		latency_metrics: ({ data: e }) => this.#C(e),
+		latency_metrics: ({ data: e }) => this.#w(e),
 		decision: ({ data: e }) => {
 			let t = {
 				...e,
 				at: this.#t.wall()
 			};
-			this.#e.set({ decisions: k(this.#e.value.decisions, t) });
+			this.#e.set({ decisions: A(this.#e.value.decisions, t) });
 		},
-		error: (e) => this.#v(e)
+		error: (e) => this.#y(e)
 	};
-	#p(e) {
-		this.#a = e.sample_rate_out ?? this.#n.ttsSampleRate ?? 48e3, this.#d = 1, this.#e.set({
+	#m(e) {
+		this.#a = e.sample_rate_out ?? this.#n.ttsSampleRate ?? 48e3, this.#f = 1, this.#e.set({
 			currentSessionId: e.session_id,
 			queued: !1,
 			queuePosition: null,
@@ -897,36 +902,36 @@ var j = class {
 			emotion: null
 		}), this.#n.admitted();
 	}
-	#m(e) {
+	#h(e) {
 		e !== this.#e.value.queuePosition && this.transcript.info(`Position ${e} in the queue.`, "queue"), this.#e.set({
 			queued: !0,
 			queuePosition: e
 		});
 	}
-	#h(e, t) {
-		this.transcript.assistant(e, t, !0), this.#g(t), this.playback || (this.transcript.unspoken(t), this.turn("idle"));
-	}
-	#g(e) {
-		e >= this.#l && (this.#l = 0);
+	#g(e, t) {
+		this.transcript.assistant(e, t, !0), this.#_(t), this.playback || (this.transcript.silent(t), this.turn("idle"));
 	}
 	#_(e) {
-		this.#g(e), this.transcript.unspoken(e);
+		e >= this.#u && (this.#u = 0);
 	}
-	#v({ data: e, error_type: t }) {
-		t === "voice_not_changed" ? this.keep({ voice: this.#e.value.currentVoiceName ?? "" }) : t === "speed_not_changed" && this.keep({ speed: this.#d }), this.problem({
+	#v(e) {
+		this.#_(e), this.transcript.silent(e);
+	}
+	#y({ data: e, error_type: t }) {
+		t === "voice_not_changed" ? this.keep({ voice: this.#e.value.currentVoiceName ?? "" }) : t === "speed_not_changed" && this.keep({ speed: this.#f }), this.problem({
 			code: "server",
 			message: e
 		}, "error", `Error: ${e}`);
 	}
-	#y() {
+	#b() {
 		this.#r.reset(), this.playback?.stop(), this.#c && this.transcript.cutOff(this.#c + 1), this.#c = 0, this.#e.value.streamState === "speaking" && this.turn("processing");
 	}
-	#b() {
+	#x() {
 		let e = this.playback?.active && !this.playback.paused;
-		this.turn(e ? "speaking" : this.#l ? "processing" : "idle");
+		this.turn(e ? "speaking" : this.#u ? "processing" : "idle");
 	}
-	#x({ name: e, args: t }) {
-		let n = `Tool call -> ${[e, Object.entries(t).map(([e, t]) => `${e}=${M(t)}`).join(", ")].join(" ").trim()}`;
+	#S({ name: e, args: t }) {
+		let n = `Tool call -> ${[e, Object.entries(t).map(([e, t]) => `${e}=${N(t)}`).join(", ")].join(" ").trim()}`;
 		this.transcript.info(n, "tool", {
 			name: e,
 			args: t
@@ -937,15 +942,15 @@ var j = class {
 			args: t,
 			at: this.#t.wall()
 		};
-		this.#e.set({ tools: k(this.#e.value.tools, r) });
+		this.#e.set({ tools: A(this.#e.value.tools, r) });
 	}
-	#S(e, t) {
-		return !t || e.at(-1)?.text === t ? e : k(e, {
+	#C(e, t) {
+		return !t || e.at(-1)?.text === t ? e : A(e, {
 			text: t,
 			at: this.#t.wall()
 		});
 	}
-	#C(e) {
+	#w(e) {
 		let t = {
 			network: e.network_latency_ms,
 			asr: e.asr_latency_ms,
@@ -953,34 +958,34 @@ var j = class {
 			llmSentence: e.llm_sentence_ms,
 			ttsFirstChunk: e.tts_first_chunk_ms
 		};
-		this.#e.set({ latency: t }), this.#w(this.waterfall.reported(e, this.#t.wall()));
-	}
-	#w(e) {
-		if (!e) return;
-		let { traces: t } = this.#e.value, n = e.turnId === this.#u ? t.slice(0, -1) : t;
-		this.#u = e.turnId, this.#e.set({ traces: k(n, e) });
+		this.#e.set({ latency: t }), this.#T(this.waterfall.reported(e, this.#t.wall()));
 	}
 	#T(e) {
+		if (!e) return;
+		let { traces: t } = this.#e.value, n = e.turnId === this.#d ? t.slice(0, -1) : t;
+		this.#d = e.turnId, this.#e.set({ traces: A(n, e) });
+	}
+	#E(e) {
 		return Math.round(this.#t.wall() + e - this.#t.now());
 	}
-	#E() {
+	#D() {
 		this.#e.set({ messages: this.transcript.messages });
 	}
 };
-function M(e) {
+function N(e) {
 	return typeof e == "string" ? e : JSON.stringify(e);
 }
-var N = {
+var P = {
 	above: 9,
 	floor: -55,
 	candidateFrames: 1,
 	startFrames: 4
-}, P = {
+}, F = {
 	above: 14,
 	floor: -42,
 	candidateFrames: 2,
 	startFrames: 8
-}, F = .3, I = .06, L = -70, R = class {
+}, I = .3, L = .06, R = -70, z = class {
 	kind = "energy";
 	#e = null;
 	#t = 0;
@@ -988,7 +993,7 @@ var N = {
 	#r = !1;
 	#i = !1;
 	async accept(e, t) {
-		let n = Math.max(L, 20 * Math.log10(D(e))), r = t ? P : N, i = n > Math.max(r.floor, this.#a(n) + r.above);
+		let n = Math.max(R, 20 * Math.log10(O(e))), r = t ? F : P, i = n > Math.max(r.floor, this.#a(n) + r.above);
 		return {
 			events: this.#o(i, r),
 			voiced: i
@@ -999,8 +1004,8 @@ var N = {
 	}
 	close() {}
 	#a(e) {
-		let t = this.#e ?? e, n = t + F * (e - t);
-		return this.#e = e < t ? n : Math.min(e, t + I), t;
+		let t = this.#e ?? e, n = t + I * (e - t);
+		return this.#e = e < t ? n : Math.min(e, t + L), t;
 	}
 	#o(e, t) {
 		if (this.#n = e ? 0 : this.#n + 1, e ? this.#t += 1 : this.#r || (this.#t = 0), this.#n * x >= 200 && this.#r) return this.#s();
@@ -1011,46 +1016,46 @@ var N = {
 		let e = this.#i ? "end" : "misfire";
 		return this.reset(), [e];
 	}
-}, z = "silero_vad_v5.onnx", B = 64, V = [
+}, B = "silero_vad_v5.onnx", V = 64, H = [
 	2,
 	1,
 	128
-], H = {
+], U = {
 	positiveSpeechThreshold: .5,
 	negativeSpeechThreshold: .35,
 	redemptionMs: 200,
 	preSpeechPadMs: 0,
 	minSpeechMs: 3 * x,
 	submitUserSpeechOnPause: !1
-}, U = {
-	...H,
+}, de = {
+	...U,
 	positiveSpeechThreshold: .8,
 	negativeSpeechThreshold: .5,
 	minSpeechMs: 7 * x
-}, de = {
+}, fe = {
 	SPEECH_START: "candidate",
 	SPEECH_REAL_START: "start",
 	SPEECH_END: "end",
 	VAD_MISFIRE: "misfire"
 }, W = /* @__PURE__ */ new Float32Array();
-async function fe(e) {
+async function pe(e) {
 	let t = await S(e), n = await ne(e);
-	return new me(new pe(t, await t.InferenceSession.create(`${e}${z}`)), n);
+	return new he(new me(t, await t.InferenceSession.create(`${e}${B}`)), n);
 }
-var pe = class {
+var me = class {
 	#e;
 	#t;
-	#n = new Float32Array(B + 512);
+	#n = new Float32Array(V + 512);
 	#r = /* @__PURE__ */ new Float32Array(256);
 	constructor(e, t) {
 		this.#e = e, this.#t = t;
 	}
 	async probability(t) {
 		let { Tensor: n } = this.#e;
-		this.#n.copyWithin(0, 512), this.#n.set(t, B);
+		this.#n.copyWithin(0, 512), this.#n.set(t, V);
 		let { output: r, stateN: i } = await this.#t.run({
 			input: new n("float32", this.#n, [1, this.#n.length]),
-			state: new n("float32", this.#r, V),
+			state: new n("float32", this.#r, H),
 			sr: new n("int64", BigInt64Array.of(BigInt(e)), [])
 		});
 		return this.#r = i?.data, (r?.data)[0];
@@ -1061,7 +1066,7 @@ var pe = class {
 	close() {
 		this.#t.release();
 	}
-}, me = class {
+}, he = class {
 	kind = "silero";
 	#e;
 	#t;
@@ -1070,17 +1075,17 @@ var pe = class {
 	#i = !1;
 	#a = !1;
 	constructor(e, t) {
-		this.#e = e, this.#t = new t.FrameProcessor(() => this.#o(), () => e.reset(), H, x), this.#t.resume();
+		this.#e = e, this.#t = new t.FrameProcessor(() => this.#o(), () => e.reset(), U, x), this.#t.resume();
 	}
 	async accept(e, t) {
 		this.#s(t), this.#n = e;
 		let n = [];
 		return await this.#t.process(W, ({ msg: e }) => {
-			let t = de[e];
+			let t = fe[e];
 			t && n.push(this.#c(t));
 		}), {
 			events: n,
-			voiced: this.#r >= H.positiveSpeechThreshold
+			voiced: this.#r >= U.positiveSpeechThreshold
 		};
 	}
 	reset() {
@@ -1096,13 +1101,13 @@ var pe = class {
 		};
 	}
 	#s(e) {
-		e === this.#a || this.#t.speaking || (this.#a = e, this.#t.setOptions(e ? U : H));
+		e === this.#a || this.#t.speaking || (this.#a = e, this.#t.setOptions(e ? de : U));
 	}
 	#c(e) {
 		let t = e === "end" && !this.#i ? "misfire" : e;
 		return this.#i = e === "start" || e !== "candidate" && this.#i, t;
 	}
-}, he = 3, ge = 30, _e = class {
+}, ge = 3, _e = 30, ve = class {
 	#e;
 	#t;
 	#n;
@@ -1135,7 +1140,7 @@ var pe = class {
 		return this.#c;
 	}
 	#p(e) {
-		if (this.#n.frame(e), this.#h(e), this.#l >= ge) return;
+		if (this.#n.frame(e), this.#h(e), this.#l >= _e) return;
 		let t = this.#u, n = this.#e.now();
 		this.#l += 1, this.#m(async () => {
 			--this.#l, t === this.#u && await this.#v(e, n, t);
@@ -1145,7 +1150,7 @@ var pe = class {
 		this.#c = this.#c.then(e);
 	}
 	#h(e) {
-		this.#f.push(D(e)), this.#f.length < he || (this.#n.level(Math.max(...this.#f)), this.#f = []);
+		this.#f.push(O(e)), this.#f.length < ge || (this.#n.level(Math.max(...this.#f)), this.#f = []);
 	}
 	#g() {
 		this.#s = !1, this.#i?.reset(), this.#a?.reset();
@@ -1172,13 +1177,13 @@ var pe = class {
 		try {
 			return await t.accept(e, this.#t());
 		} catch (e) {
-			return this.#i = new R(), this.#n.failed("detector", e), {
+			return this.#i = new z(), this.#n.failed("detector", e), {
 				events: ["misfire"],
 				voiced: !1
 			};
 		}
 	}
-}, ve = .2, ye = .02, be = .1, G = -1, xe = class {
+}, ye = .2, be = .02, xe = .1, G = -1, Se = class {
 	#e;
 	#t;
 	#n;
@@ -1223,15 +1228,15 @@ var pe = class {
 	duck() {
 		this.#d || (this.#d = !0, this.#e.send({
 			type: "gain",
-			value: ve,
-			seconds: ye
+			value: ye,
+			seconds: be
 		}), this.#b());
 	}
 	unduck() {
 		this.#d && (this.#d = !1, this.#e.send({
 			type: "gain",
 			value: 1,
-			seconds: be
+			seconds: xe
 		}), this.#b());
 	}
 	abandon() {
@@ -1293,7 +1298,7 @@ var pe = class {
 		let e = this.#s > 0 || this.#l !== null && !this.#u, t = this.#d ? "ducked" : "playing", n = this.#u ? "paused" : e ? t : "idle";
 		n !== this.#f && (this.#f = n, this.#n.changed(n));
 	}
-}, Se = class e {
+}, Ce = class e {
 	playback;
 	ear;
 	#e;
@@ -1307,9 +1312,9 @@ var pe = class {
 	static async open(t, n, r, i, a, o) {
 		let s = await t.openOutput(i.outputDevice);
 		s.setVolume(i.volume);
-		let c = new xe(s, n, o);
+		let c = new Se(s, n, o);
 		try {
-			let o = new _e(r, n, () => c.active, a), s = new e(t, c, o, a);
+			let o = new ve(r, n, () => c.active, a), s = new e(t, c, o, a);
 			return await s.listen(i.inputDevice), s;
 		} catch (e) {
 			throw c.close(), e;
@@ -1339,7 +1344,7 @@ var pe = class {
 			this.#i || this.#t.silenced(e);
 		}
 	}
-}, Ce = class {
+}, we = class {
 	#e;
 	#t = !0;
 	#n = /* @__PURE__ */ new Set();
@@ -1380,7 +1385,7 @@ var q = [
 	1e3,
 	2e3,
 	15e3
-], we = 1e4, Te = 2, Ee = 15e3, J = [
+], Te = 1e4, Ee = 2, De = 15e3, J = [
 	250,
 	500,
 	1e3,
@@ -1388,7 +1393,7 @@ var q = [
 	4e3,
 	8e3,
 	15e3
-], De = 256e3, Y = 1, Oe = 1e3, ke = 1008, Ae = class {
+], Oe = 256e3, Y = 1, ke = 1e3, Ae = 1008, X = class {
 	#e;
 	#t;
 	#n;
@@ -1408,7 +1413,7 @@ var q = [
 	open() {
 		this.#_(), this.#s = !1, this.#v("connecting");
 		let e = this.#e();
-		this.#i = e, e.binaryType = "arraybuffer", e.onopen = () => this.#p(), e.onmessage = ({ data: e }) => this.#m(e), e.onclose = (e) => this.#h(e), this.#f = this.#t.after(Ee, () => this.#g());
+		this.#i = e, e.binaryType = "arraybuffer", e.onopen = () => this.#p(), e.onmessage = ({ data: e }) => this.#m(e), e.onclose = (e) => this.#h(e), this.#f = this.#t.after(De, () => this.#g());
 	}
 	hurry() {
 		this.#a === "waiting" && this.open();
@@ -1424,7 +1429,7 @@ var q = [
 	}
 	sendAudio(e) {
 		let t = this.#i;
-		return t?.readyState !== Y || t.bufferedAmount > De ? !1 : (t.send(e), !0);
+		return t?.readyState !== Y || t.bufferedAmount > Oe ? !1 : (t.send(e), !0);
 	}
 	#p() {
 		this.#f(), this.#c = 0, this.#l = 0, this.#u = [], this.#v("open"), this.#y();
@@ -1435,8 +1440,8 @@ var q = [
 		t?.action === "pong" ? this.#S(t) : t && this.#n.message(t);
 	}
 	#h({ code: e, reason: t }) {
-		let n = e === ke && !this.#s;
-		if (e !== Oe && !n) return this.#g();
+		let n = e === Ae && !this.#s;
+		if (e !== ke && !n) return this.#g();
 		this.#_(), this.#v("closed", null, t);
 	}
 	#g() {
@@ -1460,10 +1465,10 @@ var q = [
 		this.#c += 1, this.send({
 			action: "ping",
 			timestamp: this.#t.wall()
-		}), this.#f(), this.#f = this.#t.after(we, () => this.#x()), this.#y();
+		}), this.#f(), this.#f = this.#t.after(Te, () => this.#x()), this.#y();
 	}
 	#x() {
-		this.#l += 1, this.#l >= Te && this.#g();
+		this.#l += 1, this.#l >= Ee && this.#g();
 	}
 	#S({ client_timestamp: e, server_recv_timestamp: t }) {
 		this.#f();
@@ -1493,9 +1498,9 @@ function Me(e) {
 // src/conversation.ts
 function Ne(e, t, n) {
 	let r = t ?? {}, i = new URL(e ?? "ws", globalThis.location?.href);
-	return i.protocol = i.protocol.replace(/^http/, "ws"), new Ie(i, r, n ?? X(r.workletUrl));
+	return i.protocol = i.protocol.replace(/^http/, "ws"), new Le(i, r, n ?? Pe(r.workletUrl));
 }
-function X(e) {
+function Pe(e) {
 	return {
 		clock: m,
 		audio: a(m, e),
@@ -1504,12 +1509,12 @@ function X(e) {
 			method: "POST",
 			body: t
 		}),
-		loadDetector: fe,
-		loadDenoiser: w,
-		watch: Pe
+		loadDetector: pe,
+		loadDenoiser: T,
+		watch: Fe
 	};
 }
-function Pe(e) {
+function Fe(e) {
 	let t = () => {
 		document.visibilityState === "visible" && e.visible();
 	};
@@ -1523,7 +1528,7 @@ var Z = [
 	"microphone-missing",
 	"microphone-failed",
 	"audio-failed"
-], Fe = 1e3, Ie = class {
+], Ie = 1e3, Le = class {
 	#e;
 	#t;
 	#n;
@@ -1544,23 +1549,23 @@ var Z = [
 	constructor(e, t, n) {
 		this.#e = t, this.#t = n;
 		let r = {
-			...O.settings,
+			...k.settings,
 			...t.settings
 		};
-		this.#n = new Ce({
-			...O,
+		this.#n = new we({
+			...k,
 			settings: r
 		}), this.#c = {
-			detector: t.pureFrontend ? null : new R(),
+			detector: t.pureFrontend ? null : new z(),
 			denoiser: null
-		}, this.#a = Le(e, t.apiUrl), this.#r = new j(this.#n, n.clock, {
+		}, this.#a = Re(e, t.apiUrl), this.#r = new M(this.#n, n.clock, {
 			simGen: t.simGen ?? !1,
 			pureFrontend: t.pureFrontend ?? !1,
 			ttsSampleRate: t.ttsSampleRate,
 			send: (e) => this.#I(e),
 			admitted: () => this.#N(),
 			sounds: (e, t) => this.#q(e, t)
-		}), this.#i = new Ae(() => n.connect(e.href), n.clock, {
+		}), this.#i = new X(() => n.connect(e.href), n.clock, {
 			message: (e) => this.#F(e),
 			audio: (e) => this.#r.audio(e),
 			connection: (e, t, n) => this.#O(e, t, n),
@@ -1593,7 +1598,7 @@ var Z = [
 			denoising: a
 		};
 		this.#n.set({
-			...O,
+			...k,
 			...o
 		});
 	}
@@ -1622,7 +1627,7 @@ var Z = [
 	#y() {
 		this.#l ??= this.#S();
 		let { audio: e, clock: t } = this.#t;
-		return Se.open(e, t, this.#c, this.state.settings, this.#z, this.#r);
+		return Ce.open(e, t, this.#c, this.state.settings, this.#z, this.#r);
 	}
 	#b(e) {
 		this.#u = e, this.#r.playback = e.playback, e.ear.use(this.#c), e.ear.mute(this.state.micMuted), this.#n.set({ streaming: !0 }), this.#r.solved(...Z), this.#P(), this.refreshDevices();
@@ -1643,7 +1648,7 @@ var Z = [
 		let { vadAssets: e, denoiser: t } = this.#e;
 		if (!e || !this.#c.detector) return;
 		let { loadDetector: n, loadDenoiser: r } = this.#t, i = {
-			detector: await this.#w("detector", () => n(e), new R()),
+			detector: await this.#w("detector", () => n(e), new z()),
 			denoiser: t ? await this.#w("denoiser", () => r(e, t), null) : null
 		};
 		this.#C(i);
@@ -1755,7 +1760,7 @@ var Z = [
 	}
 	#z = {
 		frame: (e) => {
-			this.#p && this.#i.sendAudio(E(e));
+			this.#p && this.#i.sendAudio(D(e));
 		},
 		level: (e) => this.#n.set({ inputLevel: e }),
 		detected: (e) => this.#B(e),
@@ -1785,7 +1790,7 @@ var Z = [
 		}), this.#r.waterfall.marked(this.#t.clock.now()), this.state.streamState === "listening" && this.#r.turn("processing"));
 	}
 	#U() {
-		this.#g = this.#t.clock.after(Fe, () => {
+		this.#g = this.#t.clock.after(Ie, () => {
 			let e = this.#u?.playback;
 			e && !e.paused && e.unduck();
 		});
@@ -1885,9 +1890,9 @@ var Z = [
 		let t = this.state.currentSessionId;
 		if (!t) throw new Q("upload-unsent", "There is no session to send the file to yet.");
 		let n = new FormData();
-		n.set("session_id", t), n.set("file", Re(e), e.name);
+		n.set("session_id", t), n.set("file", ze(e), e.name);
 		let r = await this.#t.post(new URL("api/upload", this.#a).href, n);
-		if (!r.ok) throw await ze(r);
+		if (!r.ok) throw await Be(r);
 	}
 	onNewAudioOutput(e) {
 		let t = (t, n) => e(t, n);
@@ -1906,16 +1911,16 @@ function $(e, t, n) {
 	if (Number.isNaN(e)) throw RangeError(`a number from ${t} to ${n} is needed`);
 	return Math.min(n, Math.max(t, e));
 }
-function Le(e, t) {
+function Re(e, t) {
 	if (t !== void 0) return new URL(t, globalThis.location?.href);
 	let n = new URL("./", e);
 	return n.protocol = n.protocol.replace(/^ws/, "http"), n;
 }
-function Re(e) {
+function ze(e) {
 	return e.type ? e : new Blob([e], { type: "text/plain" });
 }
-async function ze(e) {
+async function Be(e) {
 	let t = await e.json().catch(() => null), n = typeof t == "object" && t && "detail" in t ? t.detail : null;
 	return typeof n == "string" ? new Q("upload-failed", n) : new Q("upload-unsent", `The server refused the file (${e.status}).`);
 }
-export { ae as STAGES, Ne as createConversation, oe as quantiles };
+export { ie as STAGES, Ne as createConversation, ae as quantiles };

@@ -28,7 +28,8 @@ class StarletteTransport:
     def __init__(self, websocket: Any) -> None:
         from starlette.websockets import WebSocketDisconnect, WebSocketState
 
-        self.peer = "{}:{}".format(*websocket.client) if websocket.client else ""
+        client = getattr(websocket, "client", None)  # not every ASGI server tells it
+        self.peer = "{}:{}".format(*client) if client else ""
         self._websocket = websocket
         self._gone = WebSocketDisconnect
         self._state = WebSocketState

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 
 from fastapi import HTTPException, Request
+from python_multipart.exceptions import FormParserError
 from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
@@ -15,7 +16,6 @@ FORM_BYTES = 16 * 1024  # for the form around the file
 
 class _InMemory(MultiPartParser):
     spool_max_size = 0  # of a SpooledTemporaryFile: never to disk
-    max_file_size = 0  # its name before Starlette 0.42
 
 
 async def read_upload(request: Request, limit: int) -> tuple[str, str]:
@@ -65,8 +65,8 @@ async def _parse(request: Request, limit: int, too_large: HTTPException) -> Form
 
     try:
         return await _InMemory(request.headers, body(), max_files=1, max_fields=8).parse()
-    except MultiPartException as error:
-        raise HTTPException(400, error.message) from None
+    except (MultiPartException, FormParserError) as error:
+        raise HTTPException(400, str(error)) from None
 
 
 def _incomplete() -> HTTPException:

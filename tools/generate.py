@@ -106,7 +106,9 @@ def _tested(plugins: Plugins) -> Iterator[str]:
     yield "\n# What was tested\n"
     for name in dict.fromkeys(row.distribution for row in plugins.rows if row.models):
         readme = (ROOT / "plugins" / name / "README.md").read_text("utf-8")
-        _, _, section = readme.partition("\n## What was tested\n")
+        _, there, section = readme.partition("\n## What was tested\n")
+        if not there:
+            sys.exit(f"plugins/{name}/README.md lacks the section 'What was tested'")
         yield f"## {name}\n\n{section.partition(chr(10) + '## ')[0].strip()}\n"
 
 

@@ -22,6 +22,16 @@ MODELS = {
 }
 
 
+README = """# xtalk-{name}
+
+`{class_name}` for xtalk.
+
+## What was tested
+
+TODO: with which version of what it wraps, on which speech, and what could not be tested.
+"""
+
+
 class Refused(Exception):
     """Why no plugin was made, as a sentence."""
 
@@ -50,7 +60,7 @@ def _files(name: str, slot: str, class_name: str) -> dict[str, str]:
     texts = {path: (EXAMPLE / path).read_text("utf-8") for path in _kept(slot)}
     texts[f"{old}/__init__.py"] = _only(texts[f"{old}/__init__.py"], hook)
     texts["pyproject.toml"] = _described(texts["pyproject.toml"], name, class_name)
-    texts["README.md"] = f"# xtalk-{name}\n\n`{class_name}` for xtalk.\n"
+    texts["README.md"] = README.format(name=name, class_name=class_name)
     renamed = {"xtalk-example": f"xtalk-{name}", "xtalk_example": new, old_class: class_name}
     return {_replaced(path, renamed): _replaced(text, renamed) for path, text in texts.items()}
 

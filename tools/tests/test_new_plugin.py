@@ -38,6 +38,12 @@ def test_the_copy_is_listed_and_passes_its_suite(
     assert "passed" in suite.stdout
 
 
+def test_the_copy_asks_for_what_the_page_of_models_shows(tmp_path: Path) -> None:
+    readme = (make("tts-foo", "FooTTS", tmp_path) / "README.md").read_text("utf-8")
+    assert readme.startswith("# xtalk-tts-foo\n\n`FooTTS` for xtalk.\n")
+    assert "\n## What was tested\n\nTODO: " in readme
+
+
 def test_the_copy_says_nothing_of_the_example(tmp_path: Path) -> None:
     folder = make("tts-foo", "FooTTS", tmp_path)
     files = [path for path in folder.rglob("*") if path.is_file()]

@@ -14,7 +14,14 @@ from xtalk.hookspecs import Model, hookimpl
 from xtalk.plugins import Plugin, Plugins
 from xtalk.registry import PLUGINS, Registry
 from xtalk.schema import MASK
-from xtalk.settings import Choice, Config, PluginsConfig, ServiceConfig, json_schema
+from xtalk.settings import (
+    Choice,
+    Config,
+    PluginsConfig,
+    ServerConfig,
+    ServiceConfig,
+    json_schema,
+)
 
 
 class Voice:
@@ -348,8 +355,8 @@ def test_check_names_every_problem_with_its_source() -> None:
 
 
 def test_every_setting_says_what_it_is_for() -> None:
-    fields = {**ServiceConfig.model_fields, **PluginsConfig.model_fields}
-    assert [name for name, field in fields.items() if not field.description] == []
+    for section in (ServiceConfig, PluginsConfig, ServerConfig):
+        assert [name for name, f in section.model_fields.items() if not f.description] == []
 
 
 def test_a_limit_below_zero_is_said_to_be_none() -> None:

@@ -3,7 +3,7 @@
     <models>/NAME                      a file, or the folder of what was in an archive
     <models>/.records/NAME.json        its address, size and SHA-256
     <models>/.partial/NAME             as much as a download that was cut has brought
-    <models>/.partial/NAME.json        of which version of the file that is
+    <models>/.partial/NAME.json        of which version of the file at which address that is
     <models>/.partial/NAME.unpacked    an archive while it is unpacked
     <models>/.partial/NAME.lock        held while somebody downloads
 
@@ -217,7 +217,7 @@ class _Transfer:
                 raise _Cut
             self._check(response, version)
             goes_on = response.status == 206
-            _write_json(_beside(self._part), asdict(version))
+            _write_json(_beside(self._part), {**asdict(version), "url": self._download.url})
             with self._part.open("ab" if goes_on else "wb") as file:
                 self._copy(response, file, version)
 
@@ -225,10 +225,13 @@ class _Transfer:
         return self._part.stat().st_size if self._part.exists() else 0
 
     def _version(self) -> _Version:
-        """Of what is there already; without anything that identifies it, it is no use."""
+        """Of what is there already; without anything that identifies it, it is no use.
+
+        A validator does that among the versions of one address, and not between two.
+        """
         written = _read_json(_beside(self._part))
         version = _Version(written.get("validator"), written.get("total"))
-        if version.validator is None:
+        if version.validator is None or written.get("url") != self._download.url:
             _remove(self._part)
         return version if self._have() else _Version(None, None)
 

@@ -15,9 +15,9 @@ class FileServer:
     """What it gives and how; a test changes the fields between two requests.
 
     `cuts` are the lengths after which the next answers end early. `ranges` is whether it honours
-    Range, `tagged` whether it sends an ETag (`weak`: one that means about the same), `sized`
-    whether it says how long the file is, `chunked` whether it sends HTTP chunks instead.
-    `asked` are the Range headers of the requests so far, "" where there was none.
+    Range, `tagged` whether it sends an ETag (`weak`: one that means about the same; `tag`: this
+    one, whatever the content), `sized` whether it says how long the file is, `chunked` whether it
+    sends HTTP chunks instead. `asked` are the Range headers of the requests so far, "" where there was none.
     """
 
     content: bytes = b""
@@ -29,6 +29,7 @@ class FileServer:
     sized: bool = True
     chunked: bool = False
     weak: bool = False
+    tag: str = ""
     redirect: str = ""
     asked: list[str] = field(default_factory=list)
     at_half: threading.Event | None = None
@@ -40,7 +41,7 @@ class FileServer:
 
     @property
     def etag(self) -> str:
-        tag = f'"{hashlib.md5(self.content).hexdigest()}"'
+        tag = self.tag or f'"{hashlib.md5(self.content).hexdigest()}"'
         return f"W/{tag}" if self.weak else tag
 
 

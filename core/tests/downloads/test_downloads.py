@@ -233,6 +233,17 @@ def test_a_file_that_changed_meanwhile_is_not_glued(server: FileServer, heeds: b
     assert fetch(model(server)).path.read_bytes() == OTHER
 
 
+def test_a_file_of_another_address_is_not_glued(server: FileServer) -> None:
+    """Though it has the same validator and the same size."""
+    server.tag, server.cuts = '"1"', [400_000, 0]
+    with pytest.raises(DownloadError):
+        fetch(model(server))
+    server.content = OTHER
+    elsewhere = Download("parrot", server.url("parrot-2.onnx"))
+    assert fetch(elsewhere).path.read_bytes() == OTHER
+    assert server.asked[-1] == ""
+
+
 def test_a_file_that_became_shorter_is_fetched_anew(server: FileServer) -> None:
     server.cuts, server.heeds_if_range = [400_000, 0], False
     with pytest.raises(DownloadError):

@@ -69,11 +69,12 @@ def pcm_to_float(pcm: bytes) -> npt.NDArray[np.float32]:
 
 
 def float_to_pcm(samples: npt.ArrayLike) -> bytes:
-    """PCM16 of samples in [-1, 1]; louder ones are clipped, not wrapped."""
+    """PCM16 of samples in [-1, 1]; louder ones are clipped, not wrapped, and NaN is silence."""
     import numpy as np
 
     scaled = np.rint(np.asarray(samples, dtype=np.float32) * 32768.0)
-    return bytes(np.clip(scaled, -32768, 32767).astype("<i2").tobytes())
+    clipped = np.nan_to_num(np.clip(scaled, -32768, 32767), copy=False)
+    return bytes(clipped.astype("<i2").tobytes())
 
 
 def resample(frame: AudioFrame, rate: int) -> AudioFrame:

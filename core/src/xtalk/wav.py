@@ -16,6 +16,7 @@ __all__ = ["WavFile", "WavStream", "read_wav", "write_wav"]
 
 _INTEGER, _FLOAT, _EXTENSIBLE = 1, 3, 0xFFFE
 _LONGEST_FORM = 4096  # bytes; real ones have 16 to 40
+_KNOWN = 0x7F000000  # who does not know a size writes 0, or something near 2 or 4 GiB
 
 
 def read_wav(path: str | Path, rate: int | None = None) -> AudioFrame:
@@ -43,7 +44,8 @@ class WavStream:
 
     Comes at `rate` Hz (through a Resampler, which holds back no samples to speak of) or at its
     own. A size of 0 or of more than will ever come is one that its writer did not know: then all
-    that follows is samples. `name` begins the sentence of an AudioError.
+    that follows is samples, unless the file's own size says that other chunks do. `name` begins
+    the sentence of an AudioError.
     """
 
     def __init__(self, name: str | Path, rate: int | None = None) -> None:
@@ -52,6 +54,8 @@ class WavStream:
         self._resampler: Resampler | None = None
         self._form: _Form | None = None
         self._rest = b""
+        self._passed = 0  # bytes of the file before those
+        self._end = 0  # of the file, as its header says
         self._begun = False
         self._skip = 0  # bytes to come that are of no interest
         self._left: int | None = None  # bytes of samples to come; None before the first
@@ -99,6 +103,7 @@ class WavStream:
         while self._left is None:
             passed = min(self._skip, len(self._rest))
             self._rest, self._skip = self._rest[passed:], self._skip - passed
+            self._passed += passed
             if len(self._rest) < 8 or not self._read_chunk():
                 return
 
@@ -108,7 +113,8 @@ class WavStream:
             return False
         if self._rest[:4] != b"RIFF" or self._rest[8:12] != b"WAVE":
             raise self._no_wav()
-        self._rest = self._rest[12:]
+        self._end = 8 + int.from_bytes(self._rest[4:8], "little")
+        self._rest, self._passed = self._rest[12:], 12
         self._begun = True
         return True
 
@@ -124,7 +130,8 @@ class WavStream:
         if name == b"data":
             if self._form is None:
                 raise AudioError(f"{self._name}: is a WAV file without a format before its samples")
-            self._left = size or sys.maxsize
+            chunks_follow = self._passed + 16 <= self._end < _KNOWN  # two heads of 8 bytes
+            self._left = size if size or chunks_follow else sys.maxsize
             self._rest = self._rest[8:]
         else:
             self._skip = 8 + size + size % 2

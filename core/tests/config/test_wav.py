@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from xtalk.audio import AudioFrame
+from xtalk.audio import AudioFrame, float_to_pcm
 from xtalk.errors import AudioError
 from xtalk.wav import WavStream, read_wav, write_wav
 
@@ -139,11 +139,14 @@ def test_the_size_of_the_pieces_changes_nothing(
     assert in_pieces(file.read_bytes(), size) == whole
 
 
+@pytest.mark.parametrize("whole", [None, 0, 0x7FFFFFFF, 0xFFFFFFFF])
 @pytest.mark.parametrize("unknown", [0, 0x7FFFFFFF, 0xFFFFFFFF])
-def test_a_size_that_the_server_did_not_know(unknown: int) -> None:
+def test_a_size_that_the_server_did_not_know(unknown: int, whole: int | None) -> None:
+    """Nor that of the whole file, or it says that it ends with its header."""
     samples = struct.pack("<3h", 1, 2, 3)
-    content = riff(1, 1, 16, b"").removesuffix(b"id3 \1\0\0\0y\0")[:-4]
-    content += struct.pack("<I", unknown) + samples
+    head = riff(1, 1, 16, b"").removesuffix(b"id3 \1\0\0\0y\0")[:-4]
+    whole = len(head) + 4 - 8 if whole is None else whole
+    content = head[:4] + struct.pack("<I", whole) + head[8:] + struct.pack("<I", unknown) + samples
     assert in_pieces(content, 5).pcm == samples
 
 
@@ -176,3 +179,14 @@ def test_a_stream_changes_the_rate_as_it_goes() -> None:
 def test_a_stream_that_is_no_wav(content: bytes, answer: str) -> None:
     with pytest.raises(AudioError, match=f"^the answer: .*{answer}"):
         in_pieces(content, 3)
+
+
+def test_a_file_without_samples_has_none_though_other_chunks_follow(tmp_path: Path) -> None:
+    file = tmp_path / "a.wav"
+    file.write_bytes(riff(1, 1, 16, b""))
+    assert read_wav(file).pcm == b""
+
+
+def test_samples_that_are_no_numbers_are_silence() -> None:
+    pcm = float_to_pcm([np.nan, np.inf, -np.inf, 0.5])
+    assert np.frombuffer(pcm, "<i2").tolist() == [0, 32767, -32768, 16384]

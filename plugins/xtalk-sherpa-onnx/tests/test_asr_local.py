@@ -610,6 +610,18 @@ def test_what_does_nothing_here_is_told(sense_voice: str, caplog: pytest.LogCapt
     ]
 
 
+@pytest.mark.parametrize(
+    ("chunk_size", "told"), [(None, False), ([0, 10, 5], False), ([0, 8, 4], True)]
+)
+def test_the_chunks_of_the_originals_default_are_not_told(
+    paraformer: str, caplog: pytest.LogCaptureFixture, chunk_size: list[int] | None, told: bool
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        ParaformerLocal(paraformer, chunk_size=chunk_size)
+    message = "ParaformerLocal ignores chunk_size: sherpa-onnx has no such setting"
+    assert caplog.messages == [message] * told
+
+
 def test_sense_voice_refuses_a_language_that_it_does_not_have() -> None:
     with pytest.raises(ConfigError, match="language"):
         schema.check(SenseVoiceSmallLocal, {"language": "xx"}, "asr.params")

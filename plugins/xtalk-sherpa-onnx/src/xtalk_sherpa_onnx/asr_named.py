@@ -203,7 +203,7 @@ _PARAFORMER_UNUSED: Mapping[str, Any] = {
     "batch_size": 1,
     "batch_size_s": 300,
     "hotword": None,
-    "chunk_size": None,
+    "chunk_size": [0, 10, 5],
     "encoder_chunk_look_back": 4,
     "decoder_chunk_look_back": 1,
 }
@@ -242,7 +242,8 @@ class ParaformerLocal(LocalASR):
         encoder_chunk_look_back: Annotated[int, Unused] = 4,
         decoder_chunk_look_back: Annotated[int, Unused] = 1,
     ) -> None:
-        _note_unused("ParaformerLocal", locals(), _PARAFORMER_UNUSED)
+        given = {**locals(), "chunk_size": list(chunk_size or _PARAFORMER_UNUSED["chunk_size"])}
+        _note_unused("ParaformerLocal", given, _PARAFORMER_UNUSED)
         folder = locate(_PARAFORMERS.get(model, model))
         streams = any(folder.glob("*encoder*.onnx"))
         options = {"num_threads": ncpu, "provider": provider_of(device)}

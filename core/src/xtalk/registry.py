@@ -31,7 +31,7 @@ from xtalk.hookspecs import Model, Slot
 from xtalk.plugins import Plugin, Plugins
 from xtalk.suggest import closest
 
-__all__ = ["PLUGINS", "Found", "Registry", "Spec", "hint", "import_spec", "is_in_file"]
+__all__ = ["PLUGINS", "Found", "Registry", "Spec", "import_spec", "is_in_file"]
 
 log = logging.getLogger(__name__)
 
@@ -142,25 +142,37 @@ class Registry:
             if plugin.error and plugin.goes_by([_KNOWN.get(name, plugin.name)])
         ]
         sentences = [f"no {slot} named {name!r}; installed: {installed}", *failures, *broken]
-        if meant := hint(name, self.names(slot)):
+        if others := [other for other in self.slots if name in self.names(other)]:
+            return ". ".join([*sentences, f"{name} is for the slot {' or '.join(others)}"])
+        if meant := self._hint(slot, name):
             sentences.append(meant)
         if not (failures or name in _KNOWN or closest(name, self.names(slot))):
             sentences.append(_advice(slot, name))
         return ". ".join(sentences)
 
+    def _hint(self, slot: str, name: str) -> str:
+        """Where a type that nobody offers may be found, or which one may be meant, if any."""
+        if name in _KNOWN:
+            return self._whose(name)
+        if meant := closest(name, self.names(slot)):
+            return f"Did you mean {meant!r}?"
+        here = {each for other in self.slots for each in self.names(other)}
+        if meant := closest(name, [known for known in _KNOWN if known not in here]):
+            return f"Did you mean {meant!r}? {self._whose(meant)}"
+        return ""
 
-def hint(name: str, installed: Sequence[str] = ()) -> str:
-    """Where a type that is not installed may be found, or which one may be meant; may be empty."""
-    if name in _KNOWN:
-        return _whose(name)
-    if meant := closest(name, installed) or closest(name, _KNOWN):
-        place = "" if meant in installed else f" {_whose(meant)}"
-        return f"Did you mean {meant!r}?{place}"
-    return ""
-
-
-def _whose(name: str) -> str:
-    return f"It belongs to the plugin {_KNOWN[name]}, which is not installed"
+    def _whose(self, name: str) -> str:
+        owner = _KNOWN[name]
+        row = next((row for row in self.plugins.rows if row.goes_by([owner])), None)
+        if row is None:
+            state = "which is not installed"
+        elif row.error:
+            state = "which is broken"
+        elif not row.loaded:
+            state = f"which is {row.notes[0]}"
+        else:
+            state = f"but its version {row.version} lacks it"
+        return f"It belongs to the plugin {owner}, {state}"
 
 
 def _advice(slot: str, name: str) -> str:

@@ -145,10 +145,44 @@ def test_what_is_not_a_class(voices: Path) -> None:
     ],
 )  # fmt: skip
 def test_hints(installed: Any, name: str, answer: str) -> None:
+    plugins = plugin(installed)
+    plugins.rows = [row for row in plugins.rows if row.loaded]  # not what this machine has
     with pytest.raises(MissingModel) as caught:
-        Registry(plugin(installed)).find("tts", name)
+        Registry(plugins).find("tts", name)
     assert str(caught.value) == answer
     assert "pip install" not in str(caught.value)
+
+
+DUMMY = """
+    @hookimpl
+    def xtalk_asr():
+        yield Model("DummyASR", "nowhere:DummyASR")
+"""
+
+
+@pytest.mark.parametrize(
+    ("hooks", "blocked", "name", "answer"),
+    [
+        (DUMMY, "", "DummyASR", "DummyASR is for the slot asr"),
+        (DUMMY, "", "DummyASRR", None),
+        (DUMMY, "", "DummyTTS",
+         "It belongs to the plugin xtalk-example, but its version 1.0 lacks it"),
+        (DUMMY, "example", "DummyASR", "It belongs to the plugin xtalk-example, "
+         "which is not loaded: XTALK_BLOCK_PLUGINS names it"),
+        ("import no_such_module", "", "DummyASR",
+         "It belongs to the plugin xtalk-example, which is broken"),
+    ],
+)  # fmt: skip
+def test_a_hint_says_only_what_is_so(
+    installed: Any, hooks: str, blocked: str, name: str, answer: str | None
+) -> None:
+    installed.add("example", hooks)
+    with pytest.raises(MissingModel) as caught:
+        Registry(installed.load(XTALK_BLOCK_PLUGINS=blocked)).find("tts", name)
+    if answer is None:
+        assert "DummyASR'?" not in str(caught.value)
+    else:
+        assert str(caught.value).endswith(f". {answer}")
 
 
 @pytest.mark.parametrize("place", ["my_voices.py", "./my_voices.py", "{folder}/my_voices.py"])

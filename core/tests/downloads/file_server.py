@@ -17,7 +17,8 @@ class FileServer:
     `cuts` are the lengths after which the next answers end early. `ranges` is whether it honours
     Range, `tagged` whether it sends an ETag (`weak`: one that means about the same; `tag`: this
     one, whatever the content), `sized` whether it says how long the file is, `chunked` whether it
-    sends HTTP chunks instead. `asked` are the Range headers of the requests so far, "" where there was none.
+    sends HTTP chunks instead. `asked` are the Range headers of the requests so far, "" where there
+    was none.
     """
 
     content: bytes = b""

@@ -21,7 +21,7 @@ from xtalk_example.tts import ToneTTS
 from xtalk.api import Xtalk
 from xtalk.pipeline import DefaultPipeline
 from xtalk.service import DefaultService
-from xtalk.testing.fakes import ScriptedAgent
+from xtalk.testing.fakes import LoudnessVAD, ScriptedAgent
 from xtalk_server.app import _application
 from xtalk_server.config import DEFAULT, ServerConfig
 from xtalk_server.testing import running
@@ -294,20 +294,26 @@ def give(page: Page, name: str, content: bytes) -> None:
     page.locator("input[type=file]").set_input_files(file)
 
 
-@pytest.mark.parametrize(
-    "answer", [RuntimeError("broken"), "Never heard. "], ids=["agent", "voice"]
-)
-def test_an_answer_that_fails_leaves_nobody_thinking(visit: Visit, answer: Any, show: Show) -> None:
-    pipeline = DefaultPipeline(FixedASR("go on"), ScriptedAgent([answer]), Dumb())
-    with running(Xtalk(service_prototype=DefaultService(pipeline=pipeline))) as server:
-        page = visit(server.http).page
+def served(agent: ScriptedAgent, voice: ToneTTS) -> Any:
+    """A server with these, whose recogniser understands the same whatever is said."""
+    pipeline = DefaultPipeline(FixedASR("go on"), agent, voice, vad=LoudnessVAD())
+    return running(Xtalk(service_prototype=DefaultService(pipeline=pipeline)))
+
+
+def test_an_answer_that_fails_leaves_nobody_thinking(
+    playwright: Playwright, chromium: str, tmp_path: Path
+) -> None:
+    microphone = spoken(tmp_path / "microphone.wav", 2.0, "what-time-is-it", 20.0)
+    with (
+        served(ScriptedAgent([RuntimeError("broken")]), ToneTTS()) as server,
+        launched(playwright, chromium, microphone) as browser,
+    ):
+        page = browser.new_page()
+        page.goto(server.http)
         start(page)
-        give(page, "note.txt", b"Anything.")
+        expect(page.locator(".said.user")).to_have_text("Yougo on", timeout=10_000)
         expect(page.get_by_role("alert")).to_contain_text("The server says:")
         expect(page.locator(".turn")).to_contain_text("Your turn.")
-        expect(page.locator(".said .coming")).to_have_count(0)
-        show.barriers(page)
-        page.context.close()
 
 
 class Dumb(ToneTTS):
@@ -321,10 +327,20 @@ class Dumb(ToneTTS):
         yield b""
 
 
+def test_what_could_not_be_spoken_is_there_to_be_read(visit: Visit, show: Show) -> None:
+    with served(ScriptedAgent([]), Dumb()) as server:
+        page = visit(server.http).page
+        start(page)
+        give(page, "note.txt", b"Anything.")
+        expect(page.get_by_role("alert")).to_contain_text("The server says:")
+        expect(page.locator(".said .unspoken")).to_have_text("Your text has arrived.")
+        expect(page.locator(".turn")).to_contain_text("Your turn.")
+        show.barriers(page)
+        page.context.close()
+
+
 def test_a_stop_in_mid_reply_leaves_nothing_still_to_come(visit: Visit) -> None:
-    long = "This is a sentence that takes a while to say. " * 4
-    pipeline = DefaultPipeline(FixedASR("go on"), ScriptedAgent([long]), ToneTTS())
-    with running(Xtalk(service_prototype=DefaultService(pipeline=pipeline))) as server:
+    with served(ScriptedAgent([]), ToneTTS(character_ms=300)) as server:
         page = visit(server.http).page
         start(page)
         give(page, "note.txt", b"Anything.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -24,6 +25,11 @@ from xtalk.speech.interfaces import (
 )
 
 __all__ = ["DefaultPipeline", "Pipeline", "with_slots"]
+
+
+log = logging.getLogger(__name__)
+
+_WITHOUT_EFFECT = ("default_response", "use_streaming_tts")
 
 
 class Pipeline(ABC):
@@ -101,6 +107,8 @@ class DefaultPipeline(Pipeline):
     A subclass adds a slot as a dataclass field with `metadata={"init_key": ..., "clone": ...}`
     and an `__init__` that takes it and passes `**kwargs` on. `clone()` calls the constructor
     with every field, cloned where `clone` is set and the object can, shared otherwise.
+    `default_response` and `use_streaming_tts`, which nothing read in the original, are taken and
+    nothing reads them.
     """
 
     asr_model: ASR | None = _slot("asr", clone=True)
@@ -135,6 +143,8 @@ class DefaultPipeline(Pipeline):
         embeddings: Embeddings | None = None,
         **unknown: Any,
     ) -> None:
+        if ignored := [name for name in _WITHOUT_EFFECT if unknown.pop(name, None) is not None]:
+            log.warning("%s: %s: without effect", type(self).__name__, ", ".join(ignored))
         if unknown:
             raise TypeError(
                 f"{type(self).__name__} has no slot {', '.join(map(repr, unknown))}; "

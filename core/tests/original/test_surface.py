@@ -210,6 +210,17 @@ def test_constructor_arguments_keep_the_originals_names() -> None:
         xtalk.DefaultPipeline(mood=1)
 
 
+def test_arguments_that_nothing_read_are_taken_with_a_warning(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    built = xtalk.DefaultPipeline(default_response="Pardon?", use_streaming_tts=True)
+    assert isinstance(built.clone(), xtalk.DefaultPipeline)
+    (record,) = caplog.records
+    assert record.getMessage() == (
+        "DefaultPipeline: default_response, use_streaming_tts: without effect"
+    )
+
+
 def test_a_getter_that_is_not_overridden_gives_none() -> None:
     class Bare(xtalk.Pipeline):
         def clone(self) -> Bare:

@@ -183,6 +183,24 @@ def test_a_session_waits_for_the_models_and_loses_no_message(starting: Running, 
     run(main)
 
 
+def test_of_too_many_messages_the_first_reach_the_session(starting: Running, slow: Slow) -> None:
+    async def main() -> None:
+        async with connect(starting.ws) as socket:
+            await socket.send('{"action":"conversation_start"}')
+            for _ in range(70):
+                await socket.send('{"action":"vad_speech_start"}')
+            assert "first 64 messages" in str((await receive(socket))["data"])
+            await socket.send('{"action":"ping"}')
+            assert (await receive(socket))["action"] == "pong", "it is told once"
+            slow.go_on.set()
+            assert (await receive(socket))["action"] == "session_info"
+            assert (await receive(socket))["action"] == "conversation_start"
+            for _ in range(63):
+                assert (await receive(socket))["action"] == "vad_speech_start"
+
+    run(main)
+
+
 def test_who_leaves_while_waiting_leaves_nothing_behind(starting: Running, slow: Slow) -> None:
     async def main() -> None:
         async with connect(starting.ws) as socket:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
 import anyio
 
-from xtalk.errors import ProtocolError
 from xtalk.transport import Transport, peer
+from xtalk.waiting import Waiting
 from xtalk.wire import messages
 from xtalk.wire.protocol import ServerProtocol
 
@@ -21,7 +21,6 @@ log = logging.getLogger("xtalk.limiter")
 
 NOTIFY_S = 5.0
 QUEUE_LIMIT = 1000
-KEPT_MESSAGES = 64
 
 
 class Slot:
@@ -60,7 +59,9 @@ class SessionLimiter:
         }
 
     @asynccontextmanager
-    async def slot(self, transport: Transport, wall_ms: Any) -> AsyncIterator[Slot | None]:
+    async def slot(
+        self, transport: Transport, wall_ms: Callable[[], int]
+    ) -> AsyncIterator[Slot | None]:
         """A place for one session, after a wait if need be; None when the client went away.
 
         While it waits the client is told its position, at once, when it changes, and every 5 s,
@@ -78,8 +79,10 @@ class SessionLimiter:
             log.info("%s is queued at place %d", peer(transport), len(self._queue))
         try:
             if not slot.granted.is_set():
+                client = Waiting(transport, wall_ms)
+                slot.kept = client.kept
                 with slot.waiting:
-                    await _Waiting(self, slot, transport, wall_ms).run()
+                    await _Queued(self, slot, client).run()
             if slot.granted.is_set():
                 yield slot
             else:
@@ -135,17 +138,13 @@ async def _refuse(transport: Transport) -> None:
     await transport.close(1013, "the queue is full")
 
 
-class _Waiting:
-    """One client in the queue: tell it where it stands, answer its pings, notice its leaving."""
+class _Queued:
+    """One client in the queue: tell it where it stands, and notice when it leaves."""
 
-    def __init__(
-        self, limiter: SessionLimiter, slot: Slot, transport: Transport, wall_ms: Any
-    ) -> None:
+    def __init__(self, limiter: SessionLimiter, slot: Slot, client: Waiting) -> None:
         self._limiter = limiter
         self._slot = slot
-        self._transport = transport
-        self._wall_ms = wall_ms
-        self._protocol = ServerProtocol()
+        self._client = client
 
     async def run(self) -> None:
         """Until a place is granted or the client is gone."""
@@ -155,7 +154,7 @@ class _Waiting:
             await self._slot.granted.wait()
             tasks.cancel_scope.cancel()
         if self._slot.granted.is_set():
-            await self._send(messages.QueueGranted())
+            await self._client.send(messages.QueueGranted())
 
     async def _notify(self, scope: anyio.CancelScope) -> None:
         while not self._slot.granted.is_set():
@@ -165,35 +164,12 @@ class _Waiting:
                 limit=self._limiter.max_sessions,
                 active=self._limiter.active,
             )
-            if not await self._send(status):
+            if not await self._client.send(status):
                 scope.cancel()
                 return
             with anyio.move_on_after(NOTIFY_S):
                 await moved.wait()
 
     async def _read(self, scope: anyio.CancelScope) -> None:
-        while (item := await self._transport.receive()) is not None:
-            if isinstance(item, bytes):
-                continue  # audio before its time
-            try:
-                message = self._protocol.receive_text(item)
-            except ProtocolError as error:
-                await self._send(messages.Error(message=str(error)))
-                continue
-            if isinstance(message, messages.Ping):
-                await self._send(
-                    messages.Pong(
-                        client_timestamp=message.timestamp or 0,
-                        server_recv_timestamp=self._wall_ms(),
-                    )
-                )
-            elif len(self._slot.kept) < KEPT_MESSAGES:
-                self._slot.kept.append(item)
+        await self._client.read()
         scope.cancel()
-
-    async def _send(self, message: Any) -> bool:
-        try:
-            await self._transport.send(self._protocol.send(message))
-        except ConnectionError:
-            return False
-        return True

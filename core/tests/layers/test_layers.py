@@ -23,7 +23,7 @@ LAYERS = (
     "speech model_types agent rewriter wire.protocol wire.export schema bus heard transport "
     "threads calls remote config_file log_utils sentences turn_detector retrieval disk answer "
     "clauses alarm downloads characters",
-    "plugins registry settings pipeline stages listening turn playback session_log",
+    "plugins registry settings pipeline stages listening turn playback session_log waiting",
     "managers session service limiter",
     "api cli commands testing serving xtalk",
 )

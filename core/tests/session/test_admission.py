@@ -151,6 +151,31 @@ def test_what_was_said_in_the_queue_reaches_the_session() -> None:
     virtual_time.run(main())
 
 
+def test_of_too_many_messages_in_the_queue_the_first_are_kept_and_the_client_is_told_once() -> None:
+    async def main() -> None:
+        hall, one, two = host(1), MemoryTransport(), MemoryTransport()
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(hall.connect, one)
+            await anyio.sleep(0.1)
+            tasks.start_soon(hall.connect, two)
+            await anyio.sleep(0.1)
+            two.push('{"action": "conversation_start", "client": {"decisions": true}}')
+            for _ in range(70):
+                two.push('{"action": "change_tts_model", "model_type": "none such"}')
+            await anyio.sleep(0.1)
+            assert actions(two) == ["queue_status", "error"]
+            assert "first 64 messages" in json.loads(two.sent[1][1])["data"]
+            one.vanish()
+            await anyio.sleep(0.1)
+            session = next(iter(hall.sessions.values()))
+            gateway = next(g for g in session.managers if type(g).__name__ == "OutputGateway")
+            assert gateway._wants_decisions
+            assert actions(two).count("error") == 1 + 63
+            two.vanish()
+
+    virtual_time.run(main())
+
+
 def test_a_limit_can_be_raised_while_clients_wait() -> None:
     async def main() -> None:
         hall, callers = host(1), [MemoryTransport() for _ in range(3)]

@@ -255,6 +255,15 @@ def test_config_check(run: Run, installed: Any) -> None:
     assert (status, err) == (1, "") and len(json.loads(out)["problems"]) == 2
 
 
+def test_config_check_warns_of_a_plugin_that_is_broken(run: Run, installed: Any) -> None:
+    installed.add("odd", "@hookimpl\ndef xtalk_settings(): return int")
+    _, _, err = run("config", "check")
+    assert (
+        "xtalk: warning: the plugin odd is broken: xtalk_settings int does not tell its "
+        "constructor's arguments"
+    ) in err
+
+
 def test_config_schema(run: Run) -> None:
     status, out, _ = run("config", "schema")
     assert status == 0 and json.loads(out)["properties"]["tts"]

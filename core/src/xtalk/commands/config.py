@@ -11,6 +11,7 @@ from xtalk.commands import add_command
 from xtalk.errors import ConfigError
 
 if TYPE_CHECKING:
+    from xtalk.plugins import Plugins
     from xtalk.registry import Registry
     from xtalk.settings import Config
 
@@ -46,7 +47,8 @@ def check(arguments: argparse.Namespace) -> int:
     warnings: list[str] = []
     try:
         config = _load(arguments)
-        problems, warnings = config.check(), config.warnings
+        problems = config.check()
+        warnings = [*config.warnings, *_broken(arguments.plugins)]
     except ConfigError as error:
         problems = str(error).splitlines()
     if arguments.json:
@@ -59,6 +61,10 @@ def check(arguments: argparse.Namespace) -> int:
     if not problems:
         print("The configuration is right.")
     return 1 if problems else 0
+
+
+def _broken(plugins: Plugins) -> list[str]:
+    return [f"the plugin {row} is broken: {row.error}" for row in plugins.rows if row.error]
 
 
 def schema(arguments: argparse.Namespace) -> int:

@@ -11,6 +11,7 @@ A wrapper takes the stage and returns one of the same shape.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from typing import Protocol, TypeVar
 
@@ -62,14 +63,17 @@ WrapTranscribe = Callable[[Transcribe], Transcribe]
 WrapRespond = Callable[[Respond], Respond]
 WrapSpeak = Callable[[Speak], Speak]
 
+log = logging.getLogger(__name__)
+
 T = TypeVar("T")
 
 
-async def timed(source: AsyncIterator[T], seconds: float) -> AsyncGenerator[T, None]:
+async def timed(source: AsyncIterator[T], seconds: float, who: str) -> AsyncGenerator[T, None]:
     """The same items; ModelTimeout when one of them takes longer than `seconds` to come.
 
-    The limit holds for each item by itself and does not count the time that the consumer takes,
-    as `fail_after` around a `yield` would.
+    The log then names the model, `who`: no client is told of a class. The limit holds for each item
+    by itself and does not count the time that the consumer takes, as `fail_after` around a `yield`
+    would.
     """
     try:
         while True:
@@ -79,6 +83,7 @@ async def timed(source: AsyncIterator[T], seconds: float) -> AsyncGenerator[T, N
             except StopAsyncIteration:
                 return
             except TimeoutError:
+                log.warning("%s was silent for %g s", who, seconds)
                 raise ModelTimeout(f"A model was silent for {seconds:g} s.") from None
             yield item
     finally:

@@ -458,7 +458,9 @@ def test_a_conversation_may_have_a_longest_length(talk: Any, run: Any) -> None:
     run(main)
 
 
-def test_an_agent_or_a_voice_that_falls_silent_fails_its_turn_in_time(talk: Any, run: Any) -> None:
+def test_an_agent_or_a_voice_that_falls_silent_fails_its_turn_in_time(
+    talk: Any, run: Any, caplog: pytest.LogCaptureFixture
+) -> None:
     class Stuck(ScriptedTTS):
         async def async_synthesize_stream(self, text: str, **kwargs: Any) -> Any:
             yield tone(0.3)
@@ -479,6 +481,7 @@ def test_an_agent_or_a_voice_that_falls_silent_fails_its_turn_in_time(talk: Any,
             await call.say()
             error = await call.client.wait_for(m.Error, timeout=20)
             assert error.message == "A model was silent for 3 s."
+            assert "Stuck was silent for 3 s" in caplog.messages
             await call.client.wait_for(m.TtsFinished)
 
     run(main)

@@ -324,12 +324,11 @@ class TTSManager(Manager):
                 raise ModelError("This server has no voice.")
             if not sentence.spoken:
                 continue
-            async with (
-                self._voice.lease() as lease,
-                aclosing(timed(synthesize(lease, sentence.spoken), self._patience_s)) as chunks,
-            ):
-                async for chunk in chunks:
-                    yield chunk if chunk.sentence else replace(chunk, sentence=sentence)
+            async with self._voice.lease() as lease:
+                spoken, name = synthesize(lease, sentence.spoken), type(lease.model).__name__
+                async with aclosing(timed(spoken, self._patience_s, name)) as chunks:
+                    async for chunk in chunks:
+                        yield chunk if chunk.sentence else replace(chunk, sentence=sentence)
 
     # --- posting, and the one timer -------------------------------------------------------------
 

@@ -246,7 +246,7 @@ class Dialogue:
         judge: Judge = judge,
     ) -> None:
         self.config = config
-        self.last_frame = now
+        self.last_frame = now  # when audio last came in
         self.segment: Segment = "none"
         self.reply: Reply = "idle"
         self.turn_id = 0  # n, of the last turn; the segment is m = n + 1
@@ -311,17 +311,9 @@ class Dialogue:
         due = self._next_timer()
         return due[0] if due else None
 
-    def note_frame(self, now: float) -> None:
-        """Audio has come in."""
-        self.last_frame = now
-
     @property
     def holding(self) -> bool:
         return self.held is not None
-
-    @property
-    def gate_shut(self) -> bool:
-        return self.segment != "none"
 
     @property
     def sounding(self) -> bool:

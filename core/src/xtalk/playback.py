@@ -143,10 +143,6 @@ class Playback:
         return self.phase is not Phase.IDLE
 
     @property
-    def shut_by(self) -> frozenset[str]:
-        return frozenset(self._shut)
-
-    @property
     def buffered_s(self) -> float:
         return self._buffer.samples / RATE_OUT
 

@@ -427,7 +427,7 @@ class Simulation:
             self._deliver("up", lambda event=event: self.post(event))
 
     def send(self, action: str, data: object = None) -> None:
-        if action in ("chunk", "update_resp", "tool_called") and self.dialogue.gate_shut:
+        if action in ("chunk", "update_resp", "tool_called") and self.dialogue.segment != "none":
             self.report.wire.append(f"{action} through a shut gate")
         self.log.append((action, data))
         self._deliver("down", lambda: self._to_page(action, data))

@@ -72,11 +72,11 @@ class Talk:
         until = self.now + seconds
         while (at := self.dialogue.deadline) is not None and at <= until:
             self.now = max(at, self.now)
-            self.dialogue.note_frame(self.now)
+            self.dialogue.last_frame = self.now
             for event in self.dialogue.tick(self.now):
                 self.post(event)
         self.now = until
-        self.dialogue.note_frame(until)
+        self.dialogue.last_frame = until
 
     def mark(self, start: bool = True, source: str = "client") -> None:
         self.post((ev.VADSpeechStart if start else ev.VADSpeechEnd)(source=source))
@@ -132,7 +132,7 @@ def test_row_1_a_mark_shuts_the_gate_and_sends_nothing() -> None:
         "TurnTTSPauseRequested",
         "TurnASRStartRequested",
     ]
-    assert talk.state == ("open", "talk", False) and talk.dialogue.gate_shut
+    assert talk.state == ("open", "talk", False)
     assert talk.dialogue.susp and not talk.dialogue.ruined
 
 
@@ -193,7 +193,7 @@ def test_row_1c_a_start_stops_the_hold_timer() -> None:
 def test_row_2_the_detector_alone_sends_nothing_while_nothing_sounds() -> None:
     talk = Talk(server_vad=True)
     talk.mark(source="server")
-    assert talk.sent == [] and talk.dialogue.gate_shut and not talk.dialogue.susp
+    assert talk.sent == [] and talk.dialogue.segment == "open" and not talk.dialogue.susp
 
 
 def test_row_2a_a_client_without_marks_is_paused_at_once() -> None:

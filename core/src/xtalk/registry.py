@@ -146,9 +146,10 @@ class Registry:
             return ". ".join([*sentences, f"{name} is for the slot {' or '.join(others)}"])
         if meant := self._hint(slot, name):
             sentences.append(meant)
-        if not (failures or name in _KNOWN or closest(name, self.names(slot))):
-            sentences.append(_advice(slot, name))
-        return ". ".join(sentences)
+        text = ". ".join(sentences)
+        if failures or name in _KNOWN or _is_slip(name, closest(name, self.names(slot))):
+            return text
+        return f"{text}{'' if text.endswith('?') else '.'} {_advice(slot, name)}"
 
     def _hint(self, slot: str, name: str) -> str:
         """Where a type that nobody offers may be found, or which one may be meant, if any."""
@@ -173,6 +174,11 @@ class Registry:
         else:
             state = f"but its version {row.version} lacks it"
         return f"It belongs to the plugin {owner}, {state}"
+
+
+def _is_slip(name: str, meant: str) -> bool:
+    """Whether it is a name mistyped, and not another that is like it (MyTTS and DummyTTS)."""
+    return bool(meant) and abs(len(meant) - len(name)) <= 1
 
 
 def _advice(slot: str, name: str) -> str:

@@ -140,6 +140,8 @@ def test_what_is_not_a_class(voices: Path) -> None:
          "Did you mean 'CosyVoice'? "
          "It belongs to the plugin xtalk-tts-cosyvoice, which is not installed. "
          "A class in a file of your own is named with that file: tts = 'my_file.py:CosyVoise'"),
+        ("Vocoder", "no tts named 'Vocoder'; installed: Voice. Did you mean 'Voice'? "
+         "A class in a file of your own is named with that file: tts = 'my_file.py:Vocoder'"),
         ("Qqqq", "no tts named 'Qqqq'; installed: Voice. "
          "A class in a file of your own is named with that file: tts = 'my_file.py:Qqqq'"),
     ],

@@ -67,12 +67,16 @@ class Plugin:
             self.error = f"{self.error}; {reason}"
 
     def blame(self, hook: str, error: BaseException) -> None:
-        """A hook, or what it gave, failed: an error in the row, and one log line."""
+        """A hook, or what it gave, failed: an error in the row, and a line in the log.
+
+        The row has the first failure of each hook, and so has the log its traceback.
+        """
         reason = f"{hook} {_failure(error)}"
-        # The first of each hook: every session may bring another, with a name of its own in it.
-        if f"{hook} " not in (self.error or ""):
+        # Every session may bring another one, with a name of its own in it.
+        first = f"{hook} " not in (self.error or "")
+        if first:
             self.fail(reason)
-        log.warning("plugin %s: %s", self, reason, exc_info=error)
+        log.warning("plugin %s: %s", self, reason, exc_info=error if first else None)
 
     def goes_by(self, names: Iterable[str]) -> bool:
         """Whether one of the names means this plugin: its own or its distribution's."""

@@ -69,6 +69,7 @@ class _Connection:
         self._client: Any = None
         self._since: float | None = None  # the loop's time when it was connected
         self._broken = asyncio.Event()
+        self._given_up = False
         self._keeping: asyncio.Task[None] | None = None
         self._examining: asyncio.Task[None] | None = None
 
@@ -102,6 +103,7 @@ class _Connection:
         loop = asyncio.get_running_loop()
         self._since = None
         self._broken = asyncio.Event()
+        self._given_up = False
         live = loop.create_task(self._live(tried))
         # The limit stands here: the scopes that the client opens must not lie inside another.
         limit = loop.call_later(OPEN_S, self._give_up, live, tried)
@@ -109,14 +111,22 @@ class _Connection:
             await asyncio.wait([live])
         finally:
             limit.cancel()
-            live.cancel()
+            self._end(live)
             await asyncio.wait([live])
 
     def _give_up(self, live: asyncio.Task[None], tried: asyncio.Event) -> None:
         if self._since is None:
             log.error("the MCP server %s took longer than %.0f s to answer", self.name, OPEN_S)
-            live.cancel()
+            self._end(live)
             tried.set()
+
+    def _end(self, live: asyncio.Task[None]) -> None:
+        """A client that is ending already must not be cancelled: it would wait for ever."""
+        if self._since is not None:
+            self._broken.set()
+        elif not self._given_up:
+            self._given_up = True
+            live.cancel()
 
     async def _live(self, tried: asyncio.Event) -> None:
         try:

@@ -15,7 +15,6 @@ import inspect
 import json
 import logging
 import re
-from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -35,7 +34,7 @@ __all__ = ["BoundTool", "bind", "run_together", "run_tool"]
 log = logging.getLogger("xtalk.agent.langchain")
 
 UNTRUSTED = "local_search", "web_search"
-STUCK = 4  # calls that were given up, and still run
+CALLS = 8  # of one tool in threads at the same time, those that were given up among them
 NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 TYPES: dict[str, Any] = {
     "string": str,
@@ -47,7 +46,8 @@ TYPES: dict[str, Any] = {
     "null": type(None),
 }
 
-_stuck: WeakKeyDictionary[asyncio.AbstractEventLoop, Counter[str]] = WeakKeyDictionary()
+_free: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, anyio.Semaphore]]
+_free = WeakKeyDictionary()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -277,24 +277,11 @@ async def run_together(jobs: Sequence[Callable[[], Awaitable[str]]]) -> list[str
 async def _in_thread(name: str, function: Callable[..., Any], /, *args: Any) -> Any:
     """What the function of that tool returns, in one of the threads that models use too.
 
-    A thread cannot be stopped, so a tool that hangs in STUCK of them gets no more.
+    Only CALLS of one tool have a thread, until it comes back: nothing can stop one that hangs.
     """
-    stuck = _stuck.setdefault(asyncio.get_running_loop(), Counter())
-    if stuck[name] >= STUCK:
-        return f"The tool {name} cannot be used now: {STUCK} calls of it have not come back."
-    back = given_up = False
-
-    def returned() -> None:
-        nonlocal back
-        back = True
-        stuck[name] -= given_up
-
-    try:
-        return await run_in_thread(function, *args, on_return=returned)
-    except asyncio.CancelledError:
-        given_up = not back
-        stuck[name] += given_up
-        raise
+    free = _free.setdefault(asyncio.get_running_loop(), {}).setdefault(name, anyio.Semaphore(CALLS))
+    await free.acquire()
+    return await run_in_thread(function, *args, on_return=free.release)
 
 
 async def run_tool(

@@ -252,7 +252,9 @@ class Heard:
         if said.words:
             return _timed_part(text, said.words, samples)
         length = said.samples if said.complete else max(said.samples, self._expected(text))
-        return cut_at_word(text, int(len(text) * samples / length))
+        spoken = text.strip()  # the space around it takes no time
+        part = cut_at_word(spoken, int(len(spoken) * samples / length))
+        return text[: text.index(spoken)] + part if part else ""
 
     def _expected(self, text: str) -> int:
         """Samples that a sentence still being made will have, by this reply's pace if known."""

@@ -53,6 +53,14 @@ def test_the_gap_between_sentences_keeps_the_length_true() -> None:
     assert heard_text(heard, 0.5) == "One.  Two."
 
 
+def test_the_space_around_a_sentence_takes_no_time() -> None:
+    heard = Heard()
+    text = " Yes.    "
+    heard.made(Sentence(index=0, text=text, spoken="Yes.", span=(0, len(text))), 10 * CHUNK)
+    heard.complete()
+    assert heard.said(9 * CHUNK) == len(" Yes"), "the stop is still to come"
+
+
 def test_the_mark_is_finer_than_a_chunk() -> None:
     """As in the browser's trace: acknowledgement 3 at 753 ms, mark at 784: 31 ms into chunk 4."""
     heard = ledger("a b c d e f g h i j")

@@ -143,8 +143,9 @@ class Puppet:
         self._socket = socket
         self.say("session_info", {"session_id": "of-the-test"})
 
-    def say(self, action: str, data: Any) -> None:
-        self._socket.send(json.dumps({"action": action, "data": data}))
+    def say(self, action: str, data: Any, **beside: Any) -> None:
+        """Send a message with this in its `data`, and these beside it."""
+        self._socket.send(json.dumps({"action": action, "data": data, **beside}))
 
 
 Visit = Callable[..., Watched]

@@ -244,6 +244,29 @@ def test_it_starts_and_stops_by_the_keyboard_alone(visit: Visit) -> None:
     expect(page.locator(".start.start")).to_be_visible()
 
 
+def test_whose_turn_it_is_is_shown(visit: Visit, show: Show) -> None:
+    page = visit(path="/status", viewport={"width": 1000, "height": 820}).page
+    server = Puppet(page)
+    page.goto(page.url.replace("/status", "/"))
+    start(page)
+    turn = page.locator(".turn")
+    expect(turn).to_contain_text("Your turn. Go ahead.")
+    said = {"confidence": 0, "turn_id": 1}
+    server.say("update_asr", {**said, "text": "what time", "is_final": False})
+    expect(turn).to_contain_text("Listening to you")
+    show(page, "listening")
+    server.say("finish_asr", {**said, "text": "what time is it", "is_final": True})
+    expect(turn).to_contain_text("Thinking")
+    show(page, "thinking")
+    server.say("invalid_asr_result", "")
+    expect(turn).to_contain_text("Thinking")
+    server.say("invalid_asr_result", "", turn_id=1)
+    expect(turn).to_contain_text("Your turn. Go ahead.")
+    page.click("#mute")
+    expect(turn).to_contain_text("Muted.")
+    show(page, "muted")
+
+
 def test_muting_is_shown_and_told(visit: Visit) -> None:
     page = visit().page
     sent: list[str] = []
@@ -573,12 +596,14 @@ def test_a_server_that_is_not_ready_yet_is_told_and_waited_for(visit: Visit) -> 
         page.context.close()
 
 
-def test_an_end_by_the_server_is_told_with_the_way_on(silent: Browser, tmp_path: Path) -> None:
+def test_an_end_by_the_server_is_told_with_the_way_on(
+    silent: Browser, tmp_path: Path, show: Show
+) -> None:
     config = tmp_path / "xtalk.toml"
     limit = "\n[service_config]\nsession_limit_sec = 4\n"
     config.write_text(DEFAULT.read_text("utf-8") + limit, "utf-8")
     with serving(config=config) as url:
-        page = silent.new_page()
+        page = silent.new_page(viewport={"width": 1000, "height": 820})
         page.goto(url)
         give(page, "note.txt", b"Anything.")
         expect(page.locator(".said.agent")).to_have_count(1)
@@ -587,6 +612,7 @@ def test_an_end_by_the_server_is_told_with_the_way_on(silent: Browser, tmp_path:
         expect(page.locator(".info.connection")).to_have_text(
             "The server ended the connection. The server says: time is up"
         )
+        show(page, "ended")
         alert.get_by_role("button", name="New conversation").click()
         expect(page.locator("p.connection")).to_have_text("Connected")
         page.close()

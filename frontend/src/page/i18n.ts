@@ -75,6 +75,9 @@ const en = {
   outcome_ignore: "Took it for no turn",
   outcome_speculate: "Began an answer ahead of time",
   outcome_discard: "Dropped the answer it had begun",
+  outcome_end: "Heard the end of your speech",
+  outcome_piece: "Went on listening to long speech",
+  outcome_on: "Did not understand a piece, and listened on",
   because: "rule {rule} · {evidence}",
 
   timing: "Timing",
@@ -246,6 +249,9 @@ const zh: Record<Key, string> = {
   outcome_ignore: "未当作发言",
   outcome_speculate: "提前准备回答",
   outcome_discard: "放弃提前准备的回答",
+  outcome_end: "听到您说完",
+  outcome_piece: "话很长，继续听",
+  outcome_on: "有一段没听懂，继续听",
   because: "规则 {rule} · {evidence}",
 
   timing: "用时",

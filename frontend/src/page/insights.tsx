@@ -34,6 +34,9 @@ const OUTCOMES: Readonly<Record<string, Key>> = {
   ignore: "outcome_ignore",
   speculate: "outcome_speculate",
   discard: "outcome_discard",
+  "end of speech": "outcome_end",
+  "a new piece": "outcome_piece",
+  "go on": "outcome_on",
 };
 
 function Why({ decision }: { decision: Decision }) {

@@ -23,7 +23,7 @@ SCRIPT = (2.0, "what-can-you-do", 3.0, "what-time-is-it", 4.0, "two-plus-three",
 HELP, TIME, SUM = range(3)
 FADE = RATE // 100  # a stop dies away within 3 ms
 MINUTE_MS = 60_000
-ATTEMPTS = 3
+ATTEMPTS = 4
 STALL_S = 0.06
 Figure = Callable[[str], None]
 NOTE_TURNS = """() => {

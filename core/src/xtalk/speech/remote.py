@@ -1,4 +1,4 @@
-"""The part that is the same in every voice whose service speaks HTTP."""
+"""What is the same in every voice whose service speaks HTTP, and in recognisers of services."""
 
 from __future__ import annotations
 
@@ -9,20 +9,28 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from xtalk.audio import AudioFrame
-from xtalk.remote import Remote, Shared, blocking, http_client
+from xtalk.remote import Remote, Replay, Shared, blocking, http_client
 from xtalk.speech.interfaces import TTS, SpeechChunk
 from xtalk.wav import WavStream
 
 if TYPE_CHECKING:
     import httpx
 
-__all__ = ["RemoteVoice", "speakable", "wav_answer"]
+__all__ = ["RemoteVoice", "is_audible", "speakable", "wav_answer"]
 
 V = TypeVar("V", bound="RemoteVoice")
 
 # Control characters, which some services refuse or read aloud, and lone halves of a surrogate
 # pair, which no encoding knows.
 _UNSPEAKABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")
+
+
+async def is_audible(spoken: Replay[AudioFrame]) -> bool:
+    """Whether any sound comes. Waits for the first."""
+    async for frame in spoken:
+        if frame.pcm:
+            return True
+    return False
 
 
 def speakable(text: str) -> str:

@@ -49,6 +49,7 @@ from xtalk.remote import (
     read_key,
 )
 from xtalk.speech.interfaces import ASR, Transcript
+from xtalk.speech.remote import is_audible
 from xtalk_asr_qwen3.heard import Heard
 
 if TYPE_CHECKING:
@@ -239,7 +240,7 @@ class Qwen3ASRFlashRealtime(ASR):
         Without audio the text is "", and nothing is asked.
         """
         async with Replay(frames) as spoken:
-            if not await _is_audible(spoken):
+            if not await is_audible(spoken):
                 yield Transcript(text="", final=True)
                 return
             asked = self._remote.stream(lambda: self._segment(spoken), spoken=spoken)
@@ -325,14 +326,6 @@ class Qwen3ASRFlashRealtime(ASR):
     async def _told(self, connection: ClientConnection, kind: str) -> None:
         while _event(await self._remote.within(connection.recv()))["type"] != kind:
             pass
-
-
-async def _is_audible(spoken: Replay[AudioFrame]) -> bool:
-    """Whether any audio comes. Waits for the first."""
-    async for frame in spoken:
-        if frame.pcm:
-            return True
-    return False
 
 
 def _append(audio: bytes) -> str:

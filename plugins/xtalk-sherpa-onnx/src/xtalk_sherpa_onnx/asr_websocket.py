@@ -25,6 +25,7 @@ from xtalk.remote import (
     open_socket,
 )
 from xtalk.speech.interfaces import ASR, Transcript
+from xtalk.speech.remote import is_audible
 from xtalk_sherpa_onnx.replies import DONE, Segments, read
 from xtalk_sherpa_onnx.segments import Growth
 
@@ -137,7 +138,7 @@ class SherpaOnnxASR(ASR):
         self, frames: AsyncIterator[AudioFrame]
     ) -> AsyncGenerator[Transcript, None]:
         async with Replay(frames) as spoken:
-            if not await _is_audible(spoken):
+            if not await is_audible(spoken):
                 yield Transcript(text="", final=True)
                 return
             asked = self._remote.stream(lambda: self._attempt(spoken), spoken=spoken)
@@ -232,14 +233,6 @@ async def _until_done(
                 raise Unreadable("text before it closed the connection") from None
             if not sent.is_set():
                 raise
-
-
-async def _is_audible(spoken: Replay[AudioFrame]) -> bool:
-    """Whether any sound comes. Waits for the first."""
-    async for frame in spoken:
-        if frame.pcm:
-            return True
-    return False
 
 
 async def _resampled(frames: AsyncIterable[AudioFrame]) -> AsyncGenerator[bytes, None]:

@@ -607,11 +607,11 @@ class Spoken implements Conversation {
   async uploadFile(file: File): Promise<void> {
     this.#store.set({ uploading: true });
     this.#session.solved("upload-failed", "upload-unsent");
-    const callOff = this.#session.expect();
+    this.#session.expect();
     try {
       await this.#upload(file);
     } catch (error) {
-      callOff();
+      this.#session.expectNothing();
       const unsent = () => new Refused("upload-unsent", "The file could not be sent.", error);
       const refused = error instanceof Refused ? error : unsent();
       this.#fail(refused);

@@ -57,6 +57,7 @@ export class Session implements PlaybackListener {
   #sounding = 0; // the turn whose audio is not over
   #aligned = false; // its chunks tell how much of its text they say
   #awaited = 0; // the turn that was accepted and has no reply yet
+  #expected = 0; // the turn that no words of the user were for
   #traced = 0; // the turn of the last trace
   #speed = 1; // that the server has confirmed
 
@@ -91,7 +92,7 @@ export class Session implements PlaybackListener {
     this.playback?.abandon();
     this.#chunks.clear();
     this.#meta = null;
-    this.#sounding = this.#replying = this.#awaited = this.#traced = 0;
+    this.#sounding = this.#replying = this.#awaited = this.#expected = this.#traced = 0;
     this.waterfall.reset();
     this.transcript.newSession();
     this.turn("idle");
@@ -109,16 +110,17 @@ export class Session implements PlaybackListener {
     this.#show();
   }
 
-  /** An answer will come that no words of the user are for. Returns what calls that off. */
-  expect(): () => void {
-    if (this.#awaited) return () => {};
-    const turnId = this.#replying + 1;
-    this.#awaited = turnId;
+  /** An answer will come that no words of the user are for. */
+  expect(): void {
+    if (this.#awaited) return;
+    this.#awaited = this.#expected = this.#replying + 1;
     if (this.#store.value.streamState === "idle") this.turn("processing");
-    return () => {
-      if (this.#awaited === turnId) this.#awaited = 0;
-      if (this.#store.value.streamState === "processing") this.#turnBack();
-    };
+  }
+
+  /** It will not come. */
+  expectNothing(): void {
+    if (this.#awaited === this.#expected) this.#awaited = this.#expected = 0;
+    if (this.#store.value.streamState === "processing") this.#turnBack();
   }
 
   turn(streamState: StreamState): void {
@@ -210,6 +212,7 @@ export class Session implements PlaybackListener {
       this.transcript.user(data.text, data.turn_id, true);
       this.waterfall.transcribed(data.turn_id);
       this.#awaited = data.turn_id;
+      this.#expected = 0;
       this.turn("processing");
     },
     invalid_asr_result: ({ turn_id: turnId }) => {
@@ -320,6 +323,7 @@ export class Session implements PlaybackListener {
     if (type === "voice_not_changed") {
       this.keep({ voice: this.#store.value.currentVoiceName ?? "" });
     } else if (type === "speed_not_changed") this.keep({ speed: this.#speed });
+    else if (type === "text_refused") this.expectNothing();
     this.problem({ code: "server", message }, "error", `Error: ${message}`);
   }
 

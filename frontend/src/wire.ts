@@ -370,7 +370,7 @@ export interface DecisionMessage {
  *
  * An addition to the original's: `error_type` names what failed, for programs. A client that asked
  * for what the voice cannot do is told `voice_not_changed`, `emotion_not_changed` or
- * `speed_not_changed`.
+ * `speed_not_changed`, one that gave a text that is not kept `text_refused`.
  */
 export interface ErrorMessage {
   action: "error";

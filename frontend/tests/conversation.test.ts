@@ -1057,10 +1057,21 @@ test("a file in mid-reply leaves the turn to the reply until that is over", asyn
   assert.equal(conversation.state.streamState, "idle");
 });
 
+test("a text that the server does not keep leaves nobody thinking", async () => {
+  const { conversation, socket } = await started();
+  await conversation.uploadFile(new File([" "], "a.txt"));
+  socket.receive({ action: "error", data: "It is empty.", error_type: "text_refused" });
+  assert.equal(conversation.state.streamState, "idle");
+  socket.receive({ action: "invalid_asr_result", data: "" });
+  assert.equal(conversation.state.streamState, "idle");
+});
+
 test("a file that is refused leaves the answer that is being thought of", async () => {
   const { environment, conversation, socket } = await started();
-  heard(socket, "what time is it", 1);
   environment.respond = () => Response.json({ detail: "Only text files." }, { status: 400 });
+  await assert.rejects(conversation.uploadFile(new File(["x"], "a.pdf")));
+  assert.equal(conversation.state.streamState, "idle");
+  heard(socket, "what time is it", 1);
   await assert.rejects(conversation.uploadFile(new File(["x"], "a.pdf")));
   assert.equal(conversation.state.streamState, "processing");
 });

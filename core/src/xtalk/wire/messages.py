@@ -432,7 +432,7 @@ class Error(ServerMessage):
 
     An addition to the original's: `error_type` names what failed, for programs. A client that asked
     for what the voice cannot do is told `voice_not_changed`, `emotion_not_changed` or
-    `speed_not_changed`.
+    `speed_not_changed`, one that gave a text that is not kept `text_refused`.
     """
 
     ACTION: ClassVar[str] = "error"

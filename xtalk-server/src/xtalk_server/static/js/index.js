@@ -739,13 +739,14 @@ var M = class {
 	#l = !1;
 	#u = 0;
 	#d = 0;
-	#f = 1;
+	#f = 0;
+	#p = 1;
 	constructor(e, t, n) {
 		this.#e = e, this.#t = t, this.#n = n, this.transcript = new ce(() => t.wall()), this.#a = n.ttsSampleRate ?? 48e3;
 	}
 	receive(e) {
-		let t = this.#p[e.action];
-		t?.(e), this.#D();
+		let t = this.#m[e.action];
+		t?.(e), this.#O();
 	}
 	audio(e) {
 		let { chunk_index: t, text_end: n } = this.#o ?? { chunk_index: 0 };
@@ -757,17 +758,16 @@ var M = class {
 		}), this.waterfall.arrived(this.#c, this.#t.now()), this.playback.play(t, r, this.#a));
 	}
 	lost() {
-		this.playback?.abandon(), this.#i.clear(), this.#o = null, this.#c = this.#s = this.#u = this.#d = 0, this.waterfall.reset(), this.transcript.newSession(), this.turn("idle"), this.#D();
+		this.playback?.abandon(), this.#i.clear(), this.#o = null, this.#c = this.#s = this.#u = this.#d = this.#f = 0, this.waterfall.reset(), this.transcript.newSession(), this.turn("idle"), this.#O();
 	}
 	silence() {
-		this.playback = null, this.#r.reset(), this.#i.clear(), this.#o = null, this.#c = this.#u = 0, this.transcript.cutOff(Infinity), this.#D();
+		this.playback = null, this.#r.reset(), this.#i.clear(), this.#o = null, this.#c = this.#u = 0, this.transcript.cutOff(Infinity), this.#O();
 	}
 	expect() {
-		if (this.#u) return () => {};
-		let e = this.#s + 1;
-		return this.#u = e, this.#e.value.streamState === "idle" && this.turn("processing"), () => {
-			this.#u === e && (this.#u = 0), this.#e.value.streamState === "processing" && this.#x();
-		};
+		this.#u || (this.#u = this.#d = this.#s + 1, this.#e.value.streamState === "idle" && this.turn("processing"));
+	}
+	expectNothing() {
+		this.#u === this.#d && (this.#u = this.#d = 0), this.#e.value.streamState === "processing" && this.#S();
 	}
 	turn(e) {
 		this.#e.set({ streamState: e });
@@ -777,7 +777,7 @@ var M = class {
 			...e,
 			at: this.#t.wall()
 		};
-		this.#e.set({ problems: A(this.#e.value.problems, r) }), this.transcript.problem(n, t, r), this.#D();
+		this.#e.set({ problems: A(this.#e.value.problems, r) }), this.transcript.problem(n, t, r), this.#O();
 	}
 	solved(...e) {
 		let t = this.#e.value.problems.map((t) => e.includes(t.code) ? {
@@ -793,38 +793,38 @@ var M = class {
 		} });
 	}
 	clear() {
-		this.transcript.clear(), this.#D();
+		this.transcript.clear(), this.#O();
 	}
 	changed(e) {
 		this.#e.set({ playback: e }), e === "playing" && this.turn("speaking");
 	}
 	began(e, t) {
 		let n = this.#i.get(e)?.turnId;
-		n !== void 0 && (this.#_(n), this.transcript.goesOn(n), this.#T(this.waterfall.audible(n, t, this.#t.wall())), this.#D());
+		n !== void 0 && (this.#v(n), this.transcript.goesOn(n), this.#E(this.waterfall.audible(n, t, this.#t.wall())), this.#O());
 	}
 	played(e, t) {
 		let n = this.#i.get(e);
 		if (!n) return;
 		for (let t of this.#i.keys()) t <= e && this.#i.delete(t);
-		let r = this.#E(t);
+		let r = this.#D(t);
 		this.#n.send({
 			action: "tts_chunk_played",
 			chunk_index: e,
 			timestamp: r
-		}), this.#l = n.textEnd !== void 0, n.textEnd !== void 0 && this.transcript.heard(n.turnId, n.textEnd), this.#D();
+		}), this.#l = n.textEnd !== void 0, n.textEnd !== void 0 && this.transcript.heard(n.turnId, n.textEnd), this.#O();
 	}
 	finished(e) {
 		this.#n.send({
 			action: "tts_playback_finished",
-			timestamp: this.#E(e)
-		}), this.#l ? this.transcript.silent(this.#c) : this.transcript.heard(this.#c, Infinity), this.#c = 0, this.#e.value.streamState === "speaking" && this.#x(), this.#D();
+			timestamp: this.#D(e)
+		}), this.#l ? this.transcript.silent(this.#c) : this.transcript.heard(this.#c, Infinity), this.#c = 0, this.#e.value.streamState === "speaking" && this.#S(), this.#O();
 	}
 	samples(e, t) {
 		this.#n.sounds(e, t);
 	}
-	#p = {
-		session_info: ({ data: e }) => this.#m(e),
-		queue_status: ({ position: e }) => this.#h(e),
+	#m = {
+		session_info: ({ data: e }) => this.#h(e),
+		queue_status: ({ position: e }) => this.#g(e),
 		queue_granted: () => {
 			this.#e.set({
 				queued: !1,
@@ -835,10 +835,10 @@ var M = class {
 			this.transcript.user(e.text, e.turn_id, !1), this.turn("listening");
 		},
 		finish_asr: ({ data: e }) => {
-			this.transcript.user(e.text, e.turn_id, !0), this.waterfall.transcribed(e.turn_id), this.#u = e.turn_id, this.turn("processing");
+			this.transcript.user(e.text, e.turn_id, !0), this.waterfall.transcribed(e.turn_id), this.#u = e.turn_id, this.#d = 0, this.turn("processing");
 		},
 		invalid_asr_result: ({ turn_id: e }) => {
-			e !== void 0 && this.#v(e), this.#x();
+			e !== void 0 && this.#y(e), this.#S();
 		},
 		refine_transcription: ({ data: e }) => {
 			this.#n.simGen && this.transcript.refine(e.text);
@@ -846,7 +846,7 @@ var M = class {
 		update_resp: ({ data: e }) => {
 			this.#s = e.turn_id, this.transcript.assistant(e.text, e.turn_id, !1);
 		},
-		finish_resp: ({ data: e }) => this.#g(e.text, e.turn_id),
+		finish_resp: ({ data: e }) => this.#_(e.text, e.turn_id),
 		start_tts: () => {
 			this.#r.reset(), this.playback?.begin();
 		},
@@ -854,35 +854,35 @@ var M = class {
 			this.#o = e;
 		},
 		tts_finished: () => this.playback?.end(),
-		stop_tts: () => this.#b(),
+		stop_tts: () => this.#x(),
 		pause_tts: () => {
 			this.playback?.pause(), this.turn("listening");
 		},
 		resume_tts: () => {
-			this.transcript.dismiss(), this.playback?.resume(), this.#x();
+			this.transcript.dismiss(), this.playback?.resume(), this.#S();
 		},
 		voice_changed: ({ data: { name: e } }) => {
 			this.#e.set({ currentVoiceName: e }), this.keep({ voice: e });
 		},
 		speed_changed: ({ data: { speed: e } }) => {
-			this.#f = e, this.keep({ speed: e });
+			this.#p = e, this.keep({ speed: e });
 		},
 		emotion_changed: ({ data: e }) => this.#e.set({ emotion: e }),
-		tool_called: ({ data: e }) => this.#S(e),
+		tool_called: ({ data: e }) => this.#C(e),
 		retrieval_updated: ({ data: { text: e } }) => this.#e.set({
 			latestRetrieval: e,
-			retrievals: this.#C(this.#e.value.retrievals, e)
+			retrievals: this.#w(this.#e.value.retrievals, e)
 		}),
 		thought_updated: ({ data: { text: e } }) => this.#e.set({
 			latestThought: e,
-			thoughts: this.#C(this.#e.value.thoughts, e)
+			thoughts: this.#w(this.#e.value.thoughts, e)
 		}),
 		caption_updated: ({ data: { text: e } }) => this.#e.set({
 			latestCaption: e,
-			captions: this.#C(this.#e.value.captions, e)
+			captions: this.#w(this.#e.value.captions, e)
 		}),
 		speaker_updated: ({ data: e }) => this.#e.set({ currentSpeakerId: e.speaker_id }),
-		latency_metrics: ({ data: e }) => this.#w(e),
+		latency_metrics: ({ data: e }) => this.#T(e),
 		decision: ({ data: e }) => {
 			let t = {
 				...e,
@@ -890,10 +890,10 @@ var M = class {
 			};
 			this.#e.set({ decisions: A(this.#e.value.decisions, t) });
 		},
-		error: (e) => this.#y(e)
+		error: (e) => this.#b(e)
 	};
-	#m(e) {
-		this.#a = e.sample_rate_out ?? this.#n.ttsSampleRate ?? 48e3, this.#f = 1, this.#e.set({
+	#h(e) {
+		this.#a = e.sample_rate_out ?? this.#n.ttsSampleRate ?? 48e3, this.#p = 1, this.#e.set({
 			currentSessionId: e.session_id,
 			queued: !1,
 			queuePosition: null,
@@ -902,35 +902,35 @@ var M = class {
 			emotion: null
 		}), this.#n.admitted();
 	}
-	#h(e) {
+	#g(e) {
 		e !== this.#e.value.queuePosition && this.transcript.info(`Position ${e} in the queue.`, "queue"), this.#e.set({
 			queued: !0,
 			queuePosition: e
 		});
 	}
-	#g(e, t) {
-		this.transcript.assistant(e, t, !0), this.#_(t), this.playback || (this.transcript.silent(t), this.turn("idle"));
-	}
-	#_(e) {
-		e >= this.#u && (this.#u = 0);
+	#_(e, t) {
+		this.transcript.assistant(e, t, !0), this.#v(t), this.playback || (this.transcript.silent(t), this.turn("idle"));
 	}
 	#v(e) {
-		this.#_(e), this.transcript.silent(e);
+		e >= this.#u && (this.#u = 0);
 	}
-	#y({ data: e, error_type: t }) {
-		t === "voice_not_changed" ? this.keep({ voice: this.#e.value.currentVoiceName ?? "" }) : t === "speed_not_changed" && this.keep({ speed: this.#f }), this.problem({
+	#y(e) {
+		this.#v(e), this.transcript.silent(e);
+	}
+	#b({ data: e, error_type: t }) {
+		t === "voice_not_changed" ? this.keep({ voice: this.#e.value.currentVoiceName ?? "" }) : t === "speed_not_changed" ? this.keep({ speed: this.#p }) : t === "text_refused" && this.expectNothing(), this.problem({
 			code: "server",
 			message: e
 		}, "error", `Error: ${e}`);
 	}
-	#b() {
+	#x() {
 		this.#r.reset(), this.playback?.stop(), this.#c && this.transcript.cutOff(this.#c + 1), this.#c = 0, this.#e.value.streamState === "speaking" && this.turn("processing");
 	}
-	#x() {
+	#S() {
 		let e = this.playback?.active && !this.playback.paused;
 		this.turn(e ? "speaking" : this.#u ? "processing" : "idle");
 	}
-	#S({ name: e, args: t }) {
+	#C({ name: e, args: t }) {
 		let n = `Tool call -> ${[e, Object.entries(t).map(([e, t]) => `${e}=${N(t)}`).join(", ")].join(" ").trim()}`;
 		this.transcript.info(n, "tool", {
 			name: e,
@@ -944,13 +944,13 @@ var M = class {
 		};
 		this.#e.set({ tools: A(this.#e.value.tools, r) });
 	}
-	#C(e, t) {
+	#w(e, t) {
 		return !t || e.at(-1)?.text === t ? e : A(e, {
 			text: t,
 			at: this.#t.wall()
 		});
 	}
-	#w(e) {
+	#T(e) {
 		let t = {
 			network: e.network_latency_ms,
 			asr: e.asr_latency_ms,
@@ -958,17 +958,17 @@ var M = class {
 			llmSentence: e.llm_sentence_ms,
 			ttsFirstChunk: e.tts_first_chunk_ms
 		};
-		this.#e.set({ latency: t }), this.#T(this.waterfall.reported(e, this.#t.wall()));
-	}
-	#T(e) {
-		if (!e) return;
-		let { traces: t } = this.#e.value, n = e.turnId === this.#d ? t.slice(0, -1) : t;
-		this.#d = e.turnId, this.#e.set({ traces: A(n, e) });
+		this.#e.set({ latency: t }), this.#E(this.waterfall.reported(e, this.#t.wall()));
 	}
 	#E(e) {
+		if (!e) return;
+		let { traces: t } = this.#e.value, n = e.turnId === this.#f ? t.slice(0, -1) : t;
+		this.#f = e.turnId, this.#e.set({ traces: A(n, e) });
+	}
+	#D(e) {
 		return Math.round(this.#t.wall() + e - this.#t.now());
 	}
-	#D() {
+	#O() {
 		this.#e.set({ messages: this.transcript.messages });
 	}
 };
@@ -1874,14 +1874,13 @@ var Z = [
 		this.#r.keep({ volume: t }), this.#u?.playback.setVolume(t);
 	}
 	async uploadFile(e) {
-		this.#n.set({ uploading: !0 }), this.#r.solved("upload-failed", "upload-unsent");
-		let t = this.#r.expect();
+		this.#n.set({ uploading: !0 }), this.#r.solved("upload-failed", "upload-unsent"), this.#r.expect();
 		try {
 			await this.#K(e);
 		} catch (e) {
-			t();
-			let n = e instanceof Q ? e : new Q("upload-unsent", "The file could not be sent.", e);
-			throw this.#D(n), n;
+			this.#r.expectNothing();
+			let t = e instanceof Q ? e : new Q("upload-unsent", "The file could not be sent.", e);
+			throw this.#D(t), t;
 		} finally {
 			this.#n.set({ uploading: !1 });
 		}

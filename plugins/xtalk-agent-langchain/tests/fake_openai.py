@@ -123,6 +123,7 @@ class FakeOpenAI:
     paths: list[str] = field(default_factory=list)
     searches: list[dict[str, Any]] = field(default_factory=list)
     _ids: int = 0
+    _open: dict[asyncio.Task[None], asyncio.StreamWriter] = field(default_factory=dict)
 
     @property
     def url(self) -> str:
@@ -134,13 +135,24 @@ class FakeOpenAI:
         self.answer = lambda request: left.popleft() if left else echo(request)
 
     async def serve(self, started: Callable[[asyncio.AbstractEventLoop], None]) -> None:
-        server = await asyncio.start_server(self._connection, "127.0.0.1", 0)
+        server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
         self.port = server.sockets[0].getsockname()[1]
         started(asyncio.get_running_loop())
         try:
             await asyncio.get_running_loop().create_future()
         finally:
             server.close()
+            await asyncio.sleep(0)  # for a client that has just come
+            for task, writer in self._open.items():
+                task.cancel()
+                writer.transport.abort()
+            await asyncio.sleep(0)
+
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """One that is cancelled before it begins would leave its connection open."""
+        task = asyncio.get_running_loop().create_task(self._connection(reader, writer))
+        self._open[task] = writer
+        task.add_done_callback(self._open.pop)
 
     async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1

@@ -224,6 +224,20 @@ def test_an_upload_is_read_up_to_the_limit(
         assert scripted.uploads == [("s1", "a" * size)] * (status == 200)
 
 
+def test_an_upload_without_an_end_is_refused_at_the_limit(scripted: Any) -> None:
+    body, headers = form(b"a" * 20_000)
+    head = (
+        "POST /api/upload HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n"
+        f"Content-Type: {headers['Content-Type']}\r\n\r\n{len(body):x}\r\n"
+    )
+    with (
+        running(_application(lambda: scripted, ServerConfig(upload_bytes=1000))) as server,
+        socket.create_connection(("127.0.0.1", server.port), timeout=10) as raw,
+    ):
+        raw.sendall(head.encode() + body + b"\r\n")
+        assert raw.recv(1000).startswith(b"HTTP/1.1 413 ")
+
+
 def test_an_upload_of_any_size_stays_off_the_disk(
     scripted: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -263,11 +263,15 @@ def test_without_anything_that_identifies_the_file_it_starts_over(server: FileSe
     assert server.asked == ["", ""]
 
 
-def test_a_weak_tag_tells_enough_to_go_on(server: FileServer) -> None:
+@pytest.mark.parametrize("heeds", [True, False])
+def test_a_weak_tag_tells_enough_to_go_on(server: FileServer, heeds: bool) -> None:
     """It must not stand in If-Range, but a file that differs has another one."""
-    server.cuts, server.weak, server.heeds_if_range = [400_000], True, False
-    assert fetch(model(server)).path.read_bytes() == CONTENT
+    server.cuts, server.weak, server.heeds_if_range = [400_000], True, heeds
+    done: list[int] = []
+    fetched = fetch(model(server), lambda at, total: done.append(at))
+    assert fetched.path.read_bytes() == CONTENT
     assert server.asked == ["", "bytes=400000-"]
+    assert done.count(0) == 1, "it began anew"
 
 
 def test_a_cut_in_a_file_of_chunks_is_seen(server: FileServer) -> None:

@@ -152,6 +152,13 @@ def test_row_1_a_mark_that_crossed_our_start_ruins_the_schedule() -> None:
     assert talk.sent == ["pause_tts"] and talk.dialogue.ruined
 
 
+def test_row_1_no_round_trip_takes_a_quarter_of_an_hour() -> None:
+    talk = Talk().talking()
+    talk.post(ev.ClockSyncReceived(client_send_ts=0, client_recv_ts=900))
+    talk.mark()
+    assert talk.sent == [] and not talk.dialogue.ruined
+
+
 def test_row_1a_a_second_start_changes_nothing() -> None:
     talk = Talk()
     talk.mark()

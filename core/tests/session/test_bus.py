@@ -10,7 +10,7 @@ import anyio
 import pytest
 
 from xtalk.bus import EventBus, Manager
-from xtalk.events import BaseEvent, ErrorOccurred, create_event_class
+from xtalk.events import AudioFrameReceived, BaseEvent, ErrorOccurred, create_event_class
 from xtalk.testing import virtual_time
 
 A = create_event_class(name="A", fields={"n": 0})
@@ -207,6 +207,24 @@ def test_a_full_mailbox_drops_and_says_so_once() -> None:
         return dropped, len(errors)
 
     assert virtual_time.run(main()) == (1100 - 1024, 1)
+
+
+def test_of_audio_a_full_mailbox_loses_the_oldest() -> None:
+    async def main() -> list[bytes]:
+        bus, heard = EventBus(), []
+
+        class Recorder:
+            async def handle(self, event: AudioFrameReceived) -> None:
+                heard.append(event.audio_data)
+
+        bus.subscribe(AudioFrameReceived, Recorder().handle)
+        for n in range(1100):  # before the recorder has a chance to run
+            bus.post(AudioFrameReceived(audio_data=b"%d" % n))
+        await anyio.sleep(1)
+        await bus.shutdown()
+        return heard
+
+    assert virtual_time.run(main()) == [b"%d" % n for n in range(1100 - 1024, 1100)]
 
 
 def test_a_waiter_is_let_go_by_shutdown_and_by_the_limit() -> None:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from typing import Any
 
 import anyio
 import pytest
 
 from xtalk.agent import ToolCall
-from xtalk.audio import leading_silence
+from xtalk.audio import AudioFrame, leading_silence
 from xtalk.errors import ModelError
 from xtalk.pipeline import DefaultPipeline
-from xtalk.speech.interfaces import SpeechSpeedController
+from xtalk.speech.interfaces import SpeechChunk, SpeechSpeedController, Word
 from xtalk.testing.fakes import LoudnessVAD, ScriptedAgent, ScriptedASR, ScriptedTTS, tone
 from xtalk.wire import messages as m
 
@@ -419,6 +420,28 @@ def test_silence_in_front_of_a_sentence_is_trimmed_unless_it_is_meant(
     run(main)
 
 
+def test_words_are_said_earlier_by_the_silence_that_was_trimmed(talk: Any, run: Any) -> None:
+    class Timed(ScriptedTTS):
+        async def async_synthesize_stream(self, text: str, **kwargs: Any) -> AsyncIterator[Any]:
+            words = (
+                Word(text="One", start=0.4, end=0.9),
+                Word(text="two.", start=1.4, end=1.9),
+            )
+            yield SpeechChunk(audio=AudioFrame(bytes(38_400) + tone(1.5), 48_000), words=words)
+
+    async def main() -> None:
+        async with talk(agent=ScriptedAgent(["One two."]), tts=Timed()) as call:
+            await call.say()
+            await call.client.wait_until_heard()
+            sent_s, ends = 0.0, {}
+            for chunk in call.client.received(m.TtsChunk):
+                sent_s += len(chunk.pcm) / 96_000
+                ends.setdefault(chunk.text_end, sent_s)
+            assert ends[len("One")] == pytest.approx(0.5, abs=0.2), "a chunk is 0.2 s at most"
+
+    run(main)
+
+
 @pytest.mark.parametrize("policy", ["heard", "full", "marked"])
 def test_the_policy_decides_what_is_remembered_of_a_cut_reply(
     talk: Any, run: Any, policy: str
@@ -446,6 +469,40 @@ def test_the_policy_decides_what_is_remembered_of_a_cut_reply(
             "marked": f"{cut.heard.rstrip()} [interrupted]",
         }[policy]
     )
+
+
+@pytest.mark.parametrize("round_trip_s", [-900, 900])
+def test_an_absurd_round_trip_is_not_believed(talk: Any, run: Any, round_trip_s: float) -> None:
+    """Of a client that tells nothing of its playing it says what was heard of a reply."""
+    agent = ScriptedAgent(LONG)
+
+    async def main() -> float:
+        async with talk(agent=agent, acknowledges=False) as call:
+            call.client.send(m.ClockSync(client_send_ts=0, client_recv_ts=round_trip_s))
+            await call.say()
+            await call.client.wait_for(m.StartTts)
+            await anyio.sleep(1.5)
+            await call.say()
+            await call.client.wait_for(m.StopTts)
+            return len(call.heard()) / 96_000
+
+    played_s = run(main)
+    assert 0 < 0.05 * len(agent.records[0].heard) <= played_s
+
+
+def test_a_recogniser_that_is_late_again_and_again_is_told_of_once(talk: Any, run: Any) -> None:
+    async def main() -> None:
+        async with talk(asr=ScriptedASR(final_s=2.5)) as call:
+            told = []
+            for _ in range(5):
+                before = len(call.client.timeline)
+                await call.say()
+                await call.client.wait_until_heard(after=before)
+                told.append([e.message for e in call.client.received(m.Error, after=before)])
+            slow = ["Speech recognition is slower than speech here."]
+            assert told == [[], [], slow, [], []]
+
+    run(main)
 
 
 def test_a_conversation_may_have_a_longest_length(talk: Any, run: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -201,6 +202,26 @@ def test_who_speaks_on_interrupts_what_was_speculated_as_any_reply(talk: Any, ru
     assert [record.outcome for record in agent.records] == ["interrupted", "done"]
     assert len(agent.inputs) == 2, "while a reply sounds nothing is speculated"
     assert 0 < len(agent.records[0].heard) < len(agent.records[0].reply)
+
+
+def test_a_right_guess_is_stopped_with_a_turn_that_is_stopped_before_it_says_a_word(
+    talk: Any, run: Any
+) -> None:
+    agent = ScriptedAgent(first_s=60)
+
+    async def main() -> None:
+        asr = Hearing({0.6: "what time is it"}, "What time is it?")
+        config = {**ON, "speaker_deadline_ms": 1000}
+        async with talk(agent=agent, asr=asr, config=config) as call:
+            call.session.before_turn.append(asyncio.get_running_loop().create_future)
+            await call.say(1.0)
+            await call.client.wait_for(m.FinishAsr)
+            assert len(agent.inputs) == 1 and not agent.closings
+            call.session.post(events.TurnLLMAgentStopRequested())
+            await anyio.sleep(0.1)
+            assert agent.closings == agent.inputs
+
+    run(main)
 
 
 def test_other_context_makes_the_guess_worthless(talk: Any, run: Any) -> None:

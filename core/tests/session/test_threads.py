@@ -276,6 +276,24 @@ def test_a_change_that_fails_changes_nothing() -> None:
     virtual_time.run(main())
 
 
+def test_who_leaves_while_a_copy_is_made_leaves_the_model_to_the_next() -> None:
+    async def fresh(model: Copied) -> Copied:
+        await anyio.sleep(1)
+        return Copied(1)
+
+    async def main() -> None:
+        guard = Guard(Copied(), fresh=fresh, patience_s=0.5)
+        async with guard.lease():
+            with anyio.move_on_after(1):  # in the middle of the copying
+                async with guard.lease():
+                    pytest.fail("there was no copy yet")
+            with anyio.fail_after(2):
+                async with guard.lease() as lease:
+                    assert lease.model.generation == 1
+
+    virtual_time.run(main())
+
+
 def test_two_who_wait_for_a_stuck_model_get_one_copy() -> None:
     made: list[Copied] = []
 

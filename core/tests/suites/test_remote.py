@@ -82,6 +82,23 @@ def test_repetitions_and_their_pauses_count_as_well(
     assert len(begun) == attempts
 
 
+def test_an_answer_that_breaks_off_is_not_asked_for_again(virtual_time: Any) -> None:
+    """Or what was heard of it would be heard twice."""
+    heard = []
+
+    async def ask() -> AsyncGenerator[int, None]:
+        yield 1
+        raise ConnectionResetError
+
+    async def check() -> None:
+        with pytest.raises(ModelError):
+            async for piece in Remote(name="Acme", check="", retries=3).stream(ask):
+                heard.append(piece)
+
+    virtual_time(check())
+    assert heard == [1]
+
+
 def test_a_recording_longer_than_any_piece_of_speech_has_more_time() -> None:
     remote = Remote(name="Acme", check="", timeout_s=4.0)
     assert remote.patient(30.0) == remote

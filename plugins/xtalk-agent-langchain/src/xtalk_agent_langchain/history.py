@@ -115,7 +115,7 @@ class History:
         """A tool has finished after its turn was interrupted."""
         for exchange in reversed(self.exchanges):
             for index, call in enumerate(exchange.calls):
-                if call.id == call_id and call.result is None:
+                if call.id == call_id:
                     exchange.calls[index] = Call(call.id, call.name, call.args, result)
 
     def tokens(self) -> int:

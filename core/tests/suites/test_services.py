@@ -32,7 +32,7 @@ from xtalk.testing.services import KEY, FakeService, Fault, ServiceChecks, runni
 
 pytestmark = pytest.mark.real_time
 
-PIECE = b"\x10\x20" * 800
+PIECES = (b"\x10\x20" * 800, b"\x20\x10" * 800)
 
 
 class FakeVoice(FakeService):
@@ -53,7 +53,7 @@ class FakeVoice(FakeService):
                 continue
             for number in range(0 if self.fault is Fault.EMPTY else 2):
                 await self.piece(request, number)
-                await socket.send_bytes(PIECE)
+                await socket.send_bytes(PIECES[number])
             await socket.send_str("{}")
         return socket
 
@@ -152,6 +152,28 @@ def test_a_voice_whose_default_is_longer_than_the_engines_is_found_out() -> None
     with running(FakeVoice()) as service, pytest.raises(TimeoutError):
         Tries().test_by_default_a_failure_is_told_before_the_engine_gives_up(
             service, {"port": service.port, "timeout_s": 0.3}, Fault.STALL
+        )
+
+
+class Repeating(Voice):
+    async def async_synthesize_stream(self, text: str, **kwargs: Any) -> AsyncIterator[AudioFrame]:
+        with suppress(ModelError):
+            async for piece in super().async_synthesize_stream(text):
+                yield piece
+            return
+        async for piece in super().async_synthesize_stream(text):
+            yield piece
+
+
+class Repeats(TestVoice):
+    __test__ = False
+    model = Repeating
+
+
+def test_a_voice_that_says_the_beginning_twice_is_found_out() -> None:
+    with running(FakeVoice()) as service, pytest.raises(AssertionError):
+        Repeats().test_nothing_is_said_twice_when_the_connection_breaks(
+            service, {"port": service.port, "timeout_s": 0.3}
         )
 
 

@@ -340,6 +340,27 @@ class ServiceChecks:
 
         _run(check())
 
+    def test_nothing_is_said_twice_when_the_connection_breaks(
+        self, service: Service, arguments: Mapping[str, Any]
+    ) -> None:
+        """As by an adaptor that asks again for what has begun to sound."""
+        self._need_pieces()
+        if self.slot != "tts" or Fault.CUT not in tuple(self.faults):  # type: ignore[attr-defined]
+            pytest.skip("it says nothing, or the service has no such fault")
+
+        async def check() -> None:
+            said: list[SpeechChunk] = []
+            async with self._one(arguments) as guard:
+                whole = _sound(await self._all(guard))
+                service.fail(Fault.CUT)
+                with anyio.fail_after(self.within_s), suppress(ModelError):
+                    async for piece in self._pieces(guard):
+                        said.append(piece)
+                service.fail(None)
+            assert whole.startswith(_sound(said))
+
+        _run(check())
+
     def test_giving_up_stops_the_request(
         self, service: Service, arguments: Mapping[str, Any]
     ) -> None:
@@ -428,6 +449,10 @@ def _whole(pieces: list[Any]) -> Any:
     if isinstance(pieces[0], SpeechChunk):
         return sum(piece.audio.seconds for piece in pieces)
     return pieces[-1].text
+
+
+def _sound(pieces: Iterable[SpeechChunk]) -> bytes:
+    return b"".join(piece.audio.pcm for piece in pieces)
 
 
 class _first:

@@ -13,9 +13,11 @@ from xtalk.wire.protocol import ServerProtocol
 __all__ = ["Waiting"]
 
 KEPT_MESSAGES = 64
+KEPT_CHARACTERS = 64 * 1024  # a thousand that wait must not fill the memory
 FULL = (
-    f"Only the first {KEPT_MESSAGES} messages are kept until the session begins, and this is one "
-    "more: send it again, and all that follow it, after session_info."
+    f"Only the first {KEPT_MESSAGES} messages, of {KEPT_CHARACTERS} characters together, are kept "
+    "until the session begins, and this is more: send it again, and all that follow it, after "
+    "session_info."
 )
 
 
@@ -31,6 +33,7 @@ class Waiting:
         self._transport = transport
         self._wall_ms = wall_ms
         self._protocol = ServerProtocol()
+        self._room = KEPT_CHARACTERS
         self._told = False
 
     async def read(self) -> None:
@@ -55,9 +58,14 @@ class Waiting:
             return
         if isinstance(message, messages.Ping):
             await self._answer(message)
-        elif len(self.kept) < KEPT_MESSAGES:
-            self.kept.append(text)
         elif not self._told:
+            await self._keep(text)
+
+    async def _keep(self, text: str) -> None:
+        self._room -= len(text)
+        if self._room >= 0 and len(self.kept) < KEPT_MESSAGES:
+            self.kept.append(text)
+        else:
             self._told = True
             await self.send(messages.Error(message=FULL))
 

@@ -8,6 +8,7 @@ import re
 from typing import Any
 
 import anyio
+import pytest
 
 from xtalk.limiter import SessionLimiter
 from xtalk.pipeline import DefaultPipeline
@@ -151,7 +152,14 @@ def test_what_was_said_in_the_queue_reaches_the_session() -> None:
     virtual_time.run(main())
 
 
-def test_of_too_many_messages_in_the_queue_the_first_are_kept_and_the_client_is_told_once() -> None:
+SWITCH = '{"action": "change_tts_model", "model_type": "none such"}'
+LONG = SWITCH[:-1] + ', "padding": "' + "x" * 40_000 + '"}'
+
+
+@pytest.mark.parametrize(("message", "kept"), [(SWITCH, 63), (LONG, 1)])
+def test_of_too_many_messages_in_the_queue_the_first_are_kept_and_the_client_is_told_once(
+    message: str, kept: int
+) -> None:
     async def main() -> None:
         hall, one, two = host(1), MemoryTransport(), MemoryTransport()
         async with anyio.create_task_group() as tasks:
@@ -161,7 +169,7 @@ def test_of_too_many_messages_in_the_queue_the_first_are_kept_and_the_client_is_
             await anyio.sleep(0.1)
             two.push('{"action": "conversation_start", "client": {"decisions": true}}')
             for _ in range(70):
-                two.push('{"action": "change_tts_model", "model_type": "none such"}')
+                two.push(message)
             await anyio.sleep(0.1)
             assert actions(two) == ["queue_status", "error"]
             assert "first 64 messages" in json.loads(two.sent[1][1])["data"]
@@ -170,7 +178,7 @@ def test_of_too_many_messages_in_the_queue_the_first_are_kept_and_the_client_is_
             session = next(iter(hall.sessions.values()))
             gateway = next(g for g in session.managers if type(g).__name__ == "OutputGateway")
             assert gateway._wants_decisions
-            assert actions(two).count("error") == 1 + 63
+            assert actions(two).count("error") == 1 + kept
             two.vanish()
 
     virtual_time.run(main())

@@ -80,6 +80,7 @@ class Heard:
         self._suspended = False
         self._paused_s = 0.0
         self._mark: float | None = None  # the client's clock at its pause, ms
+        self._own_pauses = 0  # each began half a round trip before we knew, and ended as much later
         self._position = 0
         self._floor = 0  # heard beyond the acknowledgements, at an earlier pause
         self._anchor: tuple[_Sent, float, float | None] | None = None
@@ -165,6 +166,7 @@ class Heard:
         if was_suspended:
             self._floor = self.position()
             self._paused_s += now - self._paused_at
+            self._own_pauses += self._mark is not None
             self._anchor = None
         self._paused_at = self._mark = None
         self._suspended = False
@@ -173,6 +175,7 @@ class Heard:
         """All that was sent is superseded; the position from which to send again."""
         position = self.position()
         self.resume(now)
+        self._own_pauses = 0
         self._floor = self._position = position
         self._sent.clear()
         self.over, self.ruined = self.last, False
@@ -216,7 +219,7 @@ class Heard:
 
     def by_the_clock(self, now: float) -> int:
         """Samples that an ideal client, one round trip away, has played by now."""
-        clock, position = self.clock(now) - self.rtt, 0
+        clock, position = self.clock(now) - self.rtt * (1 + self._own_pauses), 0
         for chunk in self._sent.values():
             late = max(0.0, chunk.plays_until - clock)
             heard = chunk.end - chunk.start - int(late * RATE_OUT)

@@ -173,6 +173,7 @@ class Run:
     faults: list[str] = field(default_factory=list)
     trouble: Trouble = field(default_factory=Trouble)
     strict: bool = True  # the recogniser never fails: every word must arrive
+    rtt: float = 0.0
     vanished: bool = False
     cuts: int = 0  # segments that went on in a new piece
     spoken_again: int = 0
@@ -232,7 +233,7 @@ async def converse(seed: int, kind: str) -> Run:
         )
     page = Device() if kind == "device" else OriginalPage()
     strict = not (slow or fails or trouble.asr_hangs or trouble.detector)
-    run = Run(kind, draw_user(rng), book, page, trouble=trouble, strict=strict)
+    run = Run(kind, draw_user(rng), book, page, trouble=trouble, strict=strict, rtt=rtt)
     config = CONFIG | {"segment_sec": rng.choice((30.0, 30.0, 1.5))}
     async with talk(pipeline, page, rtt=rtt, config=config) as (browser, server):
         _listen(server, run)
@@ -426,7 +427,8 @@ def _judge_turns(run: Run) -> None:
 def _judge_words(run: Run) -> None:
     """Every word arrives once and in order, but for those that lie across a cut.
 
-    Nobody asks anything, so backchannels and hesitations count only beside other words.
+    What was said while the enhancer was waited for in vain may lose a word as well. Nobody asks
+    anything, so backchannels and hesitations count only beside other words.
     """
     run.faults += [f"answered {text!r}" for text in run.finals if set(text.split()) <= FILLERS]
     if not run.strict:
@@ -434,7 +436,8 @@ def _judge_words(run: Run) -> None:
     said = [w for s in run.plan for w in s.words if w not in FILLERS]
     got = [w for text in run.finals for w in text.split() if w not in FILLERS]
     rest = iter(said)
-    if not all(word in rest for word in got) or len(said) - len(got) > run.cuts:
+    lost = run.cuts + (run.trouble.enhancer is not None)
+    if not all(word in rest for word in got) or len(said) - len(got) > lost:
         run.faults.append(f"said {said}, understood {got}, cut {run.cuts} times")
 
 
@@ -525,8 +528,9 @@ def _judge_heard(run: Run, reply: Reply, over: events.ReplyOver, position: int) 
         run.faults.append(f"turn {reply.turn_id}: not a prefix: {over.heard!r}")
     if over.outcome == "done" and over.heard.strip() != reply.text.strip():
         run.faults.append(f"turn {reply.turn_id}: heard only {over.heard!r} of {reply.text!r}")
-    # Whoever vanishes may have fallen silent just before, with the mark still under way.
-    slack = int(0.1 * RATE_OUT) if over.estimated or run.vanished else 1
+    # An estimate does not know the round trip. Whoever vanishes may have fallen silent just before,
+    # with the mark still under way.
+    slack = int((0.1 + run.rtt) * RATE_OUT) if over.estimated or run.vanished else 1
     place = 0
     for text, first, last in reply.sentences:
         place = reply.text.find(text, place)

@@ -141,6 +141,13 @@ def test_a_client_that_never_acknowledges_is_estimated_by_the_clock() -> None:
     assert heard_text(heard, 9.0, acks=False) == "one two three four five"
 
 
+def test_a_client_that_pauses_itself_plays_a_round_trip_less_each_time() -> None:
+    heard = ledger("one two three four five", rtt=0.1)
+    heard.pause(0.4, 350.0)  # it stopped 50 ms before we knew, and goes on 50 ms after we said so
+    heard.resume(50.0)
+    assert heard.by_the_clock(50.3) == round(0.5 * RATE_OUT)
+
+
 def test_the_clock_stands_still_while_it_is_suspended() -> None:
     heard = ledger("one two three four five", rtt=0.0)
     heard.pause(0.4)

@@ -230,7 +230,20 @@ def test_a_server_that_is_not_there_costs_its_tools(
             assert results(await turn(agent, "hello")) == []
 
     run(test)
-    assert "the MCP server shelf cannot be used" in caplog.text
+    assert "the MCP server shelf cannot be used (FileNotFoundError)" in caplog.text
+
+
+def test_the_log_of_a_failure_does_not_hold_the_address(
+    server: FakeOpenAI, model: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    async def test() -> None:
+        shelf = {"url": "http://127.0.0.1:9/mcp?key=sk-secret"}
+        async with opened(build(model, shelf=shelf)) as agent:
+            await turn(agent, "hello")
+
+    run(test)
+    assert "the MCP server shelf cannot be used (ConnectError)" in caplog.text
+    assert "sk-secret" not in caplog.text
 
 
 @pytest.mark.parametrize("wrong", [{}, {"command": "x", "url": "y"}, {"url": "y", "comand": "x"}])

@@ -139,7 +139,8 @@ class _Connection:
                 await self._broken.wait()
                 self.tools = []  # now, for a server that hangs takes its time to end
         except Exception as error:  # a server is anybody's program
-            log.error("the MCP server %s cannot be used", self.name, exc_info=error)
+            # Without the texts of the client: they may hold the address, and that a key.
+            log.error("the MCP server %s cannot be used (%s)", self.name, _kinds(error))
         finally:
             self.tools = []
 
@@ -254,6 +255,12 @@ def _need_mcp() -> None:
         import mcp  # noqa: F401
     except ImportError as error:
         raise ConfigError('MCP servers need: pip install "xtalk-agent-langchain[mcp]"') from error
+
+
+def _kinds(error: BaseException) -> str:
+    """The types of what went wrong, out of the groups that tasks raise."""
+    inner = getattr(error, "exceptions", ())
+    return ", ".join(map(_kinds, inner)) or type(error).__name__
 
 
 def _text(answer: Any) -> str:

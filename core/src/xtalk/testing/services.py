@@ -33,6 +33,7 @@ from xtalk.errors import ModelError
 from xtalk.settings import ServiceConfig
 from xtalk.speech.interfaces import SpeechChunk
 from xtalk.testing import virtual_time
+from xtalk.testing.suites.base import no_task_left
 from xtalk.threads import Guard, run_in_thread
 
 __all__ = ["KEY", "FakeService", "Fault", "Service", "ServiceChecks", "running"]
@@ -473,7 +474,6 @@ class _first:
 def _run(check: Any) -> None:
     async def run() -> None:
         await check
-        left = asyncio.all_tasks() - {asyncio.current_task()}
-        assert not left, f"tasks left running: {left}"
+        await no_task_left()
 
     asyncio.run(run())

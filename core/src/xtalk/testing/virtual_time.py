@@ -22,6 +22,7 @@ __all__ = ["VirtualDeadlock", "VirtualTimeLoop", "run"]
 T = TypeVar("T")
 
 THREAD_LIMIT_S = 10.0
+SETTLE_S = 1.0
 
 
 class VirtualDeadlock(RuntimeError):
@@ -90,7 +91,10 @@ def run(main: Coroutine[Any, Any, T], *, patience_s: float = 0.0) -> T:
     try:
         asyncio.set_event_loop(loop)
         result = loop.run_until_complete(main)
-        left = [task for task in asyncio.all_tasks(loop) if not task.done()]
+        left = _running(loop)
+        if left and patience_s:  # a library may still be ending what was called off
+            loop.run_until_complete(asyncio.wait(left, timeout=SETTLE_S))
+            left = _running(loop)
         if left:
             for task in left:
                 task.cancel()
@@ -104,6 +108,10 @@ def run(main: Coroutine[Any, Any, T], *, patience_s: float = 0.0) -> T:
             loop.run_until_complete(loop.shutdown_default_executor())
         asyncio.set_event_loop(None)
         loop.close()
+
+
+def _running(loop: asyncio.AbstractEventLoop) -> list[asyncio.Task[Any]]:
+    return [task for task in asyncio.all_tasks(loop) if not task.done()]
 
 
 def _name(task: asyncio.Task[Any]) -> str:

@@ -640,7 +640,8 @@ class Dialogue:
         text = _join(self.held or "", text)
         if verdict.kind in ("incomplete", "wait"):
             return [*out, *self._hold(text, verdict, now)]
-        return [*out, self._decide("6c", "answer", verdict), *self._answer(text)]
+        decision = self._decide("6c", "answer", verdict, words=_length(text))
+        return [*out, decision, *self._answer(text)]
 
     def _interrupt(self, reason: str) -> list[BaseEvent]:
         """Rows 6a and 6b: the reply is over, and a page that marked is told so in any case.
@@ -680,7 +681,7 @@ class Dialogue:
         if verdict.wait_ms is not None:
             wait = min(max(verdict.wait_ms / 1000, self.config.hold_min_s), self.config.hold_max_s)
         self.held, self._hold_until = text, now + wait
-        decision = self._decide("6d", "wait for more", verdict, wait_s=wait)
+        decision = self._decide("6d", "wait for more", verdict, wait_s=wait, words=_length(text))
         return [*self._discard("incomplete"), decision, self._show_held()]
 
     def _show_held(self) -> BaseEvent:
@@ -869,7 +870,8 @@ class Dialogue:
         if _is_no_answer(text, self.question):
             return self._hold_in_vain()
         verdict = Verdict(kind="complete", reason="no more came")
-        return [self._decide("9", "answer", verdict), *self._answer(text)]
+        decision = self._decide("9", "answer", verdict, words=_length(text))
+        return [decision, *self._answer(text)]
 
     def _hold_in_vain(self) -> list[BaseEvent]:
         """Row 9a: an "um" was all. Its bubble is taken back, as in row 7a."""
@@ -882,7 +884,13 @@ class Dialogue:
         ]
 
     def _decide(
-        self, rule: str, outcome: str, verdict: Verdict | EndOfTurn | None = None, **evidence: Any
+        self,
+        rule: str,
+        outcome: str,
+        verdict: Verdict | EndOfTurn | None = None,
+        *,
+        words: int | None = None,
+        **evidence: Any,
     ) -> BaseEvent:
         """For the page and the log: never what was said, only why."""
         if verdict is not None:
@@ -891,7 +899,7 @@ class Dialogue:
                 "reason": verdict.reason,
                 "confidence": verdict.confidence,
             }
-        evidence["words"] = _length(self._speech.text)
+        evidence["words"] = _length(self._speech.text) if words is None else words
         return Decision(rule=rule, outcome=outcome, evidence=evidence, turn_id=self._m)
 
 

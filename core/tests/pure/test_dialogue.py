@@ -1018,6 +1018,7 @@ def test_decisions_tell_why_but_not_what_was_said() -> None:
     seen = dialogue.feed(ev.TranscriptReady(transcript=transcript, turn_id=1), 1.0)
     decision = next(event for event in seen if isinstance(event, ev.Decision))
     assert decision.rule == "6c" and decision.evidence["reason"] == "words"
+    assert decision.evidence["words"] == 2, "of the final text: nothing was shown before"
     assert "secret" not in repr(decision)
 
 

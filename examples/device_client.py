@@ -95,4 +95,9 @@ async def main(question, answer, url="ws://localhost:7635/ws"):
 
 
 if __name__ == "__main__":
-    asyncio.run(main(*sys.argv[1:4]))
+    if len(sys.argv) not in (3, 4):
+        sys.exit(__doc__)
+    try:
+        asyncio.run(main(*sys.argv[1:]))
+    except OSError as error:
+        sys.exit(f"{error}; is the recording there, and a server started (xtalk serve)?")

@@ -121,6 +121,33 @@ def test_it_gives_up_after_its_retries(server: FakeOpenAI, model: dict[str, Any]
     run(test)
 
 
+@pytest.mark.parametrize("answer", [say(), say(" ", "\n"), say(ending="length")])
+def test_an_answer_without_a_word_is_a_failure_unless_nobody_asked(
+    server: FakeOpenAI, model: dict[str, Any], answer: Answer
+) -> None:
+    server.script(answer, answer)
+
+    async def test() -> None:
+        async with opened(DefaultAgent(model=model)) as agent:
+            with pytest.raises(ModelError, match="without a word"):
+                await parts_of(agent, "Are you there?")
+            assert words(await parts_of(agent, "", event="idle")).strip() == ""
+
+    run(test)
+
+
+def test_a_tool_may_be_all_of_an_answer(server: FakeOpenAI, model: dict[str, Any]) -> None:
+    server.script(call("get_time"), say())
+
+    async def test() -> None:
+        async with opened(DefaultAgent(model=model, tools=["get_time"])) as agent:
+            parts = await parts_of(agent, "Look at the clock.")
+            assert [name for name, _ in calls(parts)] == ["get_time"]
+            assert words(parts) == ""
+
+    run(test)
+
+
 def test_a_server_that_is_not_there_is_said_plainly() -> None:
     agent = DefaultAgent({"model": "m", "base_url": "http://127.0.0.1:9/v1"}, limits=FAST)
 

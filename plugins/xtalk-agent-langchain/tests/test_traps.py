@@ -75,8 +75,11 @@ def test_33_no_message_is_empty_or_made_up(server: FakeOpenAI, model: dict[str, 
 
     async def test() -> None:
         async with opened(DefaultAgent(model, tools=[look_up])) as agent:
-            for text in ("look", "say nothing", "hello"):
-                await turn(agent, text)
+            await turn(agent, "look")
+            with pytest.raises(ModelError, match="without a word"):
+                await parts_of(agent, "say nothing")
+            agent.commit(record("say nothing", [], outcome="failed", turn_id=1))
+            await turn(agent, "hello", turn_id=2)
 
     run(test)
     users = {m["content"] for r in server.requests for m in r["messages"] if m["role"] == "user"}

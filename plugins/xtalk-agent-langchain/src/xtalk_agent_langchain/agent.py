@@ -306,6 +306,11 @@ class DefaultAgent(Agent):
                 raise ModelError(
                     "The language model called tools again and again and said nothing."
                 )
+            if not answer.asked and not (said.strip() or called or turn.event):
+                raise ModelError(
+                    "The language model ended its answer without a word; if it thinks first, give "
+                    "it more tokens."
+                )
             if choice or not answer.asked:
                 return
             plans = [self._plan(asked, tools) for asked in answer.asked]

@@ -224,7 +224,10 @@ class ToolLike(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Tool:
-    """A tool written by hand. `parameters` is the JSON Schema of its arguments' properties."""
+    """A tool written by hand. `parameters` is the JSON Schema of its arguments' properties.
+
+    `untrusted`: its answers are a stranger's words. Without `timeout_s` the agent's limit holds.
+    """
 
     name: str
     description: str
@@ -232,7 +235,8 @@ class Tool:
     parameters: Mapping[str, Any] = field(default_factory=dict)
     effects: bool = True
     instant: bool = False
-    timeout_s: float = 30.0
+    untrusted: bool = False
+    timeout_s: float | None = None
 
     @property
     def args(self) -> Mapping[str, Any]:

@@ -12,10 +12,12 @@ from xtalk_agent_langchain.agent import DefaultAgent
 
 from xtalk.agent import AgentInput, Text, ToolCall, ToolResult, TurnRecord
 
+LIMIT_S = 120.0  # of a test that hangs
+
 
 def run(test: Callable[[], Awaitable[None]]) -> None:
     async def limited() -> None:
-        with anyio.fail_after(30):
+        with anyio.fail_after(LIMIT_S):
             await test()
 
     asyncio.run(limited())

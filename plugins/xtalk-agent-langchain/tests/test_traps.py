@@ -14,6 +14,8 @@ from xtalk.agent import AgentInput, ToolCall
 from xtalk.errors import ConfigError, ModelError
 from xtalk.retrieval import split
 
+pytestmark = pytest.mark.real_time
+
 
 def look_up(what: str) -> str:
     """Look something up."""

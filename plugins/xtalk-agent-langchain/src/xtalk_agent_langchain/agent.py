@@ -22,7 +22,7 @@ from functools import partial
 from typing import Annotated, Any, Literal
 from uuid import uuid4
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import BaseModel, ConfigDict, Field
 
 from xtalk.agent import (
     Agent,
@@ -56,7 +56,7 @@ from xtalk_agent_langchain.history import (
     script_of,
     shortened,
 )
-from xtalk_agent_langchain.llm import Llm, text_of
+from xtalk_agent_langchain.llm import Llm, secret, text_of
 from xtalk_agent_langchain.mcp import McpServer, McpTools
 from xtalk_agent_langchain.prompts import FILLERS, SUMMARISE, SYSTEM, system_message
 from xtalk_agent_langchain.tools import BoundTool, bind, run_together, run_tool
@@ -65,6 +65,7 @@ __all__ = ["Context", "DefaultAgent", "Limits"]
 
 log = logging.getLogger("xtalk.agent.langchain")
 
+SERPER_KEYS = "SERPER_API_KEY", "GOOGLE_SERPER_API_KEY"
 SPEAKERS = 16  # turns whose speaker is known until they are committed
 
 
@@ -287,7 +288,7 @@ class DefaultAgent(Agent):
         turn = _turn(input)
         messages = self._messages(turn)
         tools, schemas = self._offered(turn)
-        said, called = "", 0
+        said, spoke, called = "", False, 0  # `said` with fillers, which are not the model's words
         for round in range(self._limits.tool_rounds + 1):
             choice = "none" if round == self._limits.tool_rounds else ""
             answer = _Round()
@@ -299,14 +300,15 @@ class DefaultAgent(Agent):
                             text = _gap(said, text) + text
                         answer.text += text
                         said += text
+                        spoke = spoke or bool(text.strip())
                         yield Text(text=text)
                     if chunk.usage_metadata:
                         yield _usage(chunk.usage_metadata)
-            if choice and not answer.text:
+            if choice and not spoke:
                 raise ModelError(
                     "The language model called tools again and again and said nothing."
                 )
-            if not answer.asked and not (said.strip() or called or turn.event):
+            if not (answer.asked or spoke or called or turn.event):
                 raise ModelError(
                     "The language model ended its answer without a word; if it thinks first, give "
                     "it more tokens."
@@ -474,10 +476,8 @@ class DefaultAgent(Agent):
 
 def _search(settings: WebSearchSettings | None) -> WebSearch:
     settings = settings or WebSearchSettings(api_key=None)
-    key = settings.api_key
-    if key is None and (known := os.environ.get("SERPER_API_KEY")):
-        key = SecretStr(known)
-    return WebSearch(key, settings.url)
+    key = settings.api_key or next(filter(None, map(os.environ.get, SERPER_KEYS)), None)
+    return WebSearch(None if key is None else secret("web_search", key), settings.url)
 
 
 def _turn(input: str | dict[str, Any]) -> AgentInput:

@@ -25,7 +25,9 @@ class WebSearchSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    api_key: SecretStr | None = Field(None, description="of Serper; else SERPER_API_KEY")
+    api_key: SecretStr | None = Field(
+        None, description="of Serper; else SERPER_API_KEY or GOOGLE_SERPER_API_KEY"
+    )
     url: Annotated[str, Field(description="of a service that answers as Serper does")] = SERPER
 
 

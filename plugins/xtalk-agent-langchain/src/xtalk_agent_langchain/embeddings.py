@@ -39,7 +39,7 @@ class OpenAIEmbeddings:
         self._http = DefaultHttpxClient(timeout=timeout_s)
         self._model: Any = Embeddings(
             model=model,
-            api_key=secret(key),
+            api_key=secret("OpenAIEmbeddings", key),
             base_url=base_url,
             dimensions=dimensions,
             timeout=timeout_s,

@@ -4,7 +4,8 @@
     dict                  any OpenAI-compatible server
     object                a chat model of langchain, as it is
 
-A request is repeated only while nothing of its answer has arrived.
+A request is repeated only while nothing of its answer has arrived. One that took too long is
+repeated once, so that by default the agent gives up before the engine does, which would wait 60 s.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from pydantic import SecretStr, ValidationError
 from xtalk.characters import whole
 from xtalk.errors import ConfigError, ModelError, ModelTimeout
 from xtalk.model_types import BaseChatModel
+from xtalk.remote import read_key
 
 __all__ = ["NO_KEY", "Llm", "address", "failure", "secret", "sentence", "text_of"]
 
@@ -166,7 +168,8 @@ class Llm:
                     raise
                 failed = found
             told, pause_s = failed
-            if begun or pause_s is None or attempt >= self._retries:
+            retries = min(self._retries, 1) if isinstance(told, ModelTimeout) else self._retries
+            if begun or pause_s is None or attempt >= retries:
                 raise told from None  # the cause may hold the key
             await anyio.sleep(max(pause_s, PAUSE_S * 2**attempt))
             attempt += 1
@@ -267,7 +270,7 @@ def _arguments(given: dict[str, Any], owner: str, timeout_s: float) -> dict[str,
     arguments["stream_chunk_timeout"] = None  # ours is cheaper than a task for each token
     arguments["max_retries"] = 0
     arguments["model"] = name
-    arguments["api_key"] = secret(key)
+    arguments["api_key"] = secret(owner, key)
     if base:
         arguments["base_url"] = base
     return arguments
@@ -292,10 +295,9 @@ def address(given: str | None) -> str | None:
     return given or os.environ.get("OPENAI_BASE_URL") or os.environ.get("OPENAI_API_BASE")
 
 
-def secret(key: SecretStr | str) -> SecretStr:
-    """Without the newline that a key from a file ends with: no header can hold it."""
-    text = key.get_secret_value() if isinstance(key, SecretStr) else str(key)
-    return SecretStr(text.strip())
+def secret(owner: str, key: SecretStr | str) -> SecretStr:
+    """Without the newline that a key in a file ends with. ConfigError if no header can hold it."""
+    return SecretStr(read_key(owner, key))
 
 
 def sentence(error: ValidationError) -> str:

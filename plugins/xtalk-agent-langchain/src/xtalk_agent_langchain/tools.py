@@ -4,8 +4,8 @@
     function with parameters, docstring    a tool of that name
     function or class without parameters   a factory: called once for each session
 
-A langchain tool says more about itself in `metadata`: `effects` (True unless said otherwise),
-`instant`, `untrusted` (its answers are a stranger's words) and `timeout_s`.
+A langchain tool says more about itself in `metadata`, by the names that `xtalk.agent.Tool` has for
+it: `effects` (True unless said otherwise), `instant`, `untrusted` and `timeout_s`.
 """
 
 from __future__ import annotations
@@ -181,7 +181,7 @@ def _ours(tool: Tool) -> BoundTool:
         check=_by_schema(schema["function"]["parameters"]),
         effects=tool.effects,
         instant=tool.instant,
-        untrusted=tool.name in UNTRUSTED,
+        untrusted=tool.untrusted or tool.name in UNTRUSTED,
         timeout_s=tool.timeout_s,
     )
 
@@ -244,6 +244,8 @@ def _by_schema(schema: Mapping[str, Any]) -> Callable[[Mapping[str, Any]], None]
 
 
 def _check_value(name: str, value: object, about: Mapping[str, Any]) -> None:
+    if value is None and about.get("default", 0) is None:
+        return
     kind = about.get("type")
     if isinstance(kind, str) and not _is_of(value, kind):
         raise ValueError(f"{name} must be of type {kind}")
@@ -252,9 +254,11 @@ def _check_value(name: str, value: object, about: Mapping[str, Any]) -> None:
 
 
 def _is_of(value: object, kind: str) -> bool:
-    """Whether JSON Schema calls it so: a boolean is no number there, as it is in Python."""
+    """Whether JSON Schema calls it so: there 3.0 is an integer, and a boolean is no number."""
     if isinstance(value, bool) and kind in ("integer", "number"):
         return False
+    if isinstance(value, float) and kind == "integer":
+        return value.is_integer()
     return isinstance(value, TYPES.get(kind, object))
 
 
@@ -289,14 +293,13 @@ async def run_tool(
 ) -> str:
     """What the tool answers, as text; a failure is an answer too, so that the model can react."""
     limit_s = tool.timeout_s or timeout_s
-    try:
-        with anyio.fail_after(limit_s):
+    with anyio.move_on_after(limit_s):
+        try:
             return _as_text(await tool.call(args, turn))
-    except TimeoutError:
-        return f"The tool {tool.name} took longer than {limit_s:g} s and was given up."
-    except Exception as error:  # a tool may be anybody's code
-        log.warning("the tool %s failed", tool.name, exc_info=error)
-        return f"The tool {tool.name} failed: {type(error).__name__}."
+        except Exception as error:  # a tool may be anybody's code
+            log.warning("the tool %s failed", tool.name, exc_info=error)
+            return f"The tool {tool.name} failed: {type(error).__name__}."
+    return f"The tool {tool.name} took longer than {limit_s:g} s and was given up."
 
 
 def _as_text(answer: Any) -> str:

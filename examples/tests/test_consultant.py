@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from xtalk.testing.client import WireClient
 from xtalk.testing.fakes import tone
 from xtalk.wire import messages as m
@@ -15,6 +17,8 @@ ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "plugins" / "xtalk-agent-langchain" / "tests"))
 
 from fake_openai import Answer, call, running, say  # noqa: E402
+
+pytestmark = pytest.mark.real_time
 
 SPEECH = tone(0.3, rate=16_000)
 TOOL = "mental_questionnaire"

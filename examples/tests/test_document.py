@@ -18,6 +18,8 @@ sys.path.insert(0, str(ROOT / "plugins" / "xtalk-agent-langchain" / "tests"))
 
 from fake_openai import Answer, call, running, say  # noqa: E402
 
+pytestmark = pytest.mark.real_time
+
 SPEECH = tone(0.3, rate=16_000)
 
 

@@ -26,6 +26,8 @@ import fake_openai  # noqa: E402
 from fake_dashscope import FakeDashScope  # noqa: E402
 from fake_realtime import FakeRealtime  # noqa: E402
 
+pytestmark = pytest.mark.real_time
+
 QUESTION = "what-time-is-it"
 
 

@@ -16,6 +16,8 @@ from xtalk.testing.fakes import tone
 from xtalk.testing.recordings import recording
 from xtalk.wire import messages as m
 
+pytestmark = pytest.mark.real_time
+
 APP = Path(__file__).parent.parent / "sample_app"
 ECHO = APP / "echo.toml"
 SPEECH = tone(0.3, rate=16_000)

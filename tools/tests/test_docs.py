@@ -25,6 +25,8 @@ from repository import ROOT
 from xtalk_server.config import DEFAULT
 from xtalk_server.testing import running
 
+pytestmark = pytest.mark.real_time
+
 PAGES = [ROOT / "README.md", *sorted(ROOT.glob("docs/*.md"))]
 BLOCK = re.compile(
     r'^(<!-- not run: .+ -->\n)?```(\w+)(?: title="(.+?)")?\n((?s:.*?))^```$', re.MULTILINE

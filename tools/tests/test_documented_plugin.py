@@ -13,6 +13,8 @@ import pytest
 
 from repository import ROOT
 
+pytestmark = pytest.mark.real_time
+
 PAGE = (ROOT / "docs" / "write-a-plugin.md").read_text("utf-8")
 
 

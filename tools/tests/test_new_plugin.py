@@ -11,6 +11,8 @@ import pytest
 
 from new_plugin import Refused, make
 
+pytestmark = pytest.mark.real_time
+
 
 @pytest.mark.parametrize(
     ("name", "class_name"),

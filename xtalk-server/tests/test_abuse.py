@@ -23,6 +23,8 @@ from xtalk.testing.fakes import LoudnessVAD, ScriptedAgent, ScriptedASR, Scripte
 from xtalk.wire import messages as m
 from xtalk_server.testing import Running, running
 
+pytestmark = pytest.mark.real_time
+
 SPEECH = b"".join(loud(0.6))
 
 

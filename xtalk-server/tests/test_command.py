@@ -20,6 +20,8 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from xtalk.cli import main
 
+pytestmark = pytest.mark.real_time
+
 EXAMPLE = """
 asr = "FixedASR"
 llm_agent = "EchoAgent"

@@ -19,6 +19,8 @@ from xtalk.service import DefaultService
 from xtalk.testing.fakes import LoudnessVAD
 from xtalk_server.testing import running
 
+pytestmark = pytest.mark.real_time
+
 CLIENT = Path(__file__).parents[2] / "examples" / "device_client.py"
 
 

@@ -20,6 +20,8 @@ from xtalk_server.app import _application
 from xtalk_server.config import ServerConfig
 from xtalk_server.testing import Running, running
 
+pytestmark = pytest.mark.real_time
+
 
 class Moody(TTS):
     emotions = ("calm", "<b>")

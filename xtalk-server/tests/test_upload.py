@@ -6,6 +6,7 @@ from typing import Any
 
 import anyio
 import httpx
+import pytest
 from xtalk_example.asr import FixedASR
 from xtalk_example.tts import ToneTTS
 
@@ -16,6 +17,8 @@ from xtalk.testing.client import WireClient, connect
 from xtalk.testing.fakes import LoudnessVAD, ScriptedAgent
 from xtalk.wire import messages as m
 from xtalk_server.testing import Running, running
+
+pytestmark = pytest.mark.real_time
 
 TEXT = "The office is in Hamburg. " * 500 + "\n\nThe door code is 4711.\n"
 

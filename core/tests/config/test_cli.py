@@ -12,6 +12,8 @@ import pytest
 
 from xtalk.cli import main
 
+pytestmark = pytest.mark.real_time
+
 HOOKS = """
 @hookimpl
 def xtalk_asr():

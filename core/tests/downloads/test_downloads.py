@@ -20,6 +20,8 @@ from xtalk.downloads import fetch, locate, models_folder
 from xtalk.errors import ConfigError, DownloadError
 from xtalk.hookspecs import Download
 
+pytestmark = pytest.mark.real_time
+
 CONTENT = random.Random(1).randbytes(1_000_000)
 OTHER = random.Random(2).randbytes(1_000_000)
 

@@ -15,6 +15,8 @@ from xtalk_agent_langchain.agent import DefaultAgent
 
 from xtalk import schema
 
+pytestmark = pytest.mark.real_time
+
 ROOT = Path(__file__).parents[3]
 README = Path(__file__).parents[1] / "README.md"
 

@@ -24,6 +24,8 @@ from xtalk.testing.fakes import LoudnessVAD, ScriptedASR, ScriptedTTS, loud, qui
 from xtalk.testing.transport import MemoryTransport
 from xtalk.wire import messages as m
 
+pytestmark = pytest.mark.real_time
+
 TURNS = 100
 
 

@@ -19,6 +19,8 @@ from xtalk.errors import ConfigError, ModelError
 from xtalk.plugins import Plugins
 from xtalk.rewriter import CAPTION, THOUGHT, Rewriter
 
+pytestmark = pytest.mark.real_time
+
 
 @pytest.mark.parametrize(
     ("cls", "more", "prompt"),

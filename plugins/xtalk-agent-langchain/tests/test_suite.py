@@ -17,6 +17,8 @@ from xtalk_agent_langchain.rewriters import (
 
 from xtalk.testing.suites import AgentSuite, EmbeddingsSuite, RewriterSuite
 
+pytestmark = pytest.mark.real_time
+
 SDK = ("langchain", "langchain_openai", "openai", "httpx", "httpx2", "mcp", "pydantic")
 SERVED: Mapping[str, Any] = {"model": {"model": "fake", "base_url": "http://127.0.0.1:9/v1"}}
 

@@ -16,6 +16,8 @@ from xtalk.audio import RATE_IN, AudioFrame, resample, silence
 from xtalk.speech.interfaces import Transcript
 from xtalk.testing.recordings import TEXTS, recording
 
+pytestmark = pytest.mark.real_time
+
 Make = Callable[..., PocketSphinx]
 PEOPLE = Path(__file__).parents[4] / "shared" / "speech"
 

@@ -19,6 +19,8 @@ from xtalk.audio import RATE_IN, AudioFrame
 from xtalk.errors import ModelError, ModelTimeout
 from xtalk.testing.recordings import recording
 
+pytestmark = pytest.mark.real_time
+
 Make = Callable[..., PocketSphinx]
 Workers = Callable[[], list[int]]
 SPEECH = recording("what-time-is-it").pcm

@@ -60,6 +60,7 @@ ENDINGS = (
     events.ReplyOver,
     events.VerificationResult,
     events.TranscriptReady,
+    events.TurnAbandoned,
     events.ConversationEnded,
 )
 USES = (events.VADSpeechStart, *ENDINGS)

@@ -81,6 +81,18 @@ def test_a_turn_that_came_to_nothing_is_over_too(talk: Any, run: Any) -> None:
     run(main)
 
 
+def test_a_hesitation_that_is_held_in_vain_is_over_too(talk: Any, run: Any) -> None:
+    async def main() -> None:
+        async with talk(asr=ScriptedASR(["um"])) as call:
+            await call.say()
+            await call.client.wait_for(m.UpdateAsr)
+            assert call.session.busy
+            assert await drain(call) < 2.0
+            assert call.client.received(m.InvalidAsrResult)
+
+    run(main)
+
+
 def test_who_comes_or_waits_is_turned_away() -> None:
     async def main() -> None:
         pipeline = DefaultPipeline(

@@ -157,6 +157,8 @@ def test_a_recogniser_that_fails_is_told_and_the_next_turn_works(talk: Any, run:
             await call.say()
             error = await call.client.wait_for(m.Error)
             assert error.message == "Speech recognition failed."
+            await call.client.wait_for(m.InvalidAsrResult)
+            assert call.actions() == ["error", "invalid_asr_result"]
             await call.say()
             assert (await call.client.wait_for(m.FinishAsr)).text == "hello again"
 

@@ -106,6 +106,8 @@ class ASRManager(Manager):
     def _report(
         self, turn_id: int, transcript: Transcript | None, error: Exception | None, lag_s: float
     ) -> None:
+        if error is not None:
+            self._complain("asr_failed", _plain(error))
         self.event_bus.post(
             events.TranscriptReady(
                 turn_id=turn_id,
@@ -114,9 +116,7 @@ class ASRManager(Manager):
                 lag_ms=1000 * lag_s,
             )
         )
-        if error is not None:
-            self._complain("asr_failed", _plain(error))
-        elif self._listening.lagging and not self._complained:
+        if self._listening.lagging and not self._complained:
             self._complained = True
             self._complain("asr_slow", "Speech recognition is slower than speech here.")
 

@@ -286,7 +286,7 @@ class BlockingEncoder(GoodEncoder):
     """Works on the event loop."""
 
     async def async_extract(self, audio: bytes) -> Any:
-        time.sleep(0.6 if len(audio) > 200_000 else 0)  # noqa: ASYNC251
+        time.sleep(1.2 if len(audio) > 200_000 else 0)  # noqa: ASYNC251
         return self.extract(audio)
 
 
@@ -329,7 +329,7 @@ class SharedBufferCaptioner(GoodCaptioner):
 
 class BlockingCaptioner(GoodCaptioner):
     async def async_caption(self, audio: bytes) -> str:
-        time.sleep(0.6 if len(audio) > 200_000 else 0)  # noqa: ASYNC251
+        time.sleep(1.2 if len(audio) > 200_000 else 0)  # noqa: ASYNC251
         return self.caption(audio)
 
 

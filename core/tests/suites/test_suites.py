@@ -280,7 +280,7 @@ class SharedTTS(GoodTTS):
 class StubbornTTS(GoodTTS):
     def synthesize_stream(self, text: str, **kwargs: Any) -> Iterator[bytes]:
         yield from super().synthesize_stream("a")
-        time.sleep(0.6)
+        time.sleep(1.2)
         yield from super().synthesize_stream(text)
 
 
@@ -375,7 +375,7 @@ class StubbornASR(GoodASR):
         before = len(self.heard)
         text = super().recognize_stream(audio, is_final=is_final)
         if before < 2 * RATE_IN * 0.55 <= len(self.heard):
-            time.sleep(0.6)
+            time.sleep(1.2)
         return text
 
 
@@ -473,7 +473,7 @@ class CountingAgent(GoodAgent):
 class StubbornAgent(GoodAgent):
     def generate_stream(self, input: Any) -> Iterator[str]:
         yield "I "
-        time.sleep(0.6)
+        time.sleep(1.2)
         yield "see"
 
 

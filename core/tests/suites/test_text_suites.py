@@ -185,7 +185,7 @@ class SharedRestorer(GoodRestorer):
 
 class BlockingRestorer(GoodRestorer):
     async def async_restore(self, text: str) -> str:
-        time.sleep(0.6 if len(text) > 500 else 0)  # noqa: ASYNC251
+        time.sleep(1.2 if len(text) > 500 else 0)  # noqa: ASYNC251
         return self.restore(text)
 
 
@@ -247,7 +247,7 @@ class SharedRewriter(GoodRewriter):
 
 class BlockingRewriter(GoodRewriter):
     async def async_rewrite(self, text: str) -> str:
-        time.sleep(0.6 if len(text) > 500 else 0)  # noqa: ASYNC251
+        time.sleep(1.2 if len(text) > 500 else 0)  # noqa: ASYNC251
         return self.rewrite(text)
 
 

@@ -48,8 +48,8 @@ SESSIONS = 8
 ODD_TEXTS = ("3.14 & <b>50 %</b> [[x]] {y}", "你好，世界。", "Grüße 👋🏽", "\x00\x01\x1b a", "…—!?")
 LIMIT_S = 60.0
 SETTLE_S = 1.0
-CANCEL_S = 0.2
-LATE_S = 0.5  # so late a busy machine may be
+CANCEL_S = 0.5
+LATE_S = 1.0  # so late a busy machine may be
 MIDDLE_S = 0.05  # after which a slow model is in the middle of a call
 
 

@@ -228,6 +228,22 @@ class Lease(Generic[M]):
         self.model = model
         self._threads = 0
         self._ended = False
+        self._spared: asyncio.Future[None] | None = None
+
+    @contextmanager
+    def spared(self) -> Iterator[None]:
+        """While this lasts the model is not replaced: what is done in it has a limit of its own."""
+        over = self._spared = asyncio.get_running_loop().create_future()
+        try:
+            yield
+        finally:
+            self._spared = None
+            over.set_result(None)
+
+    async def unspared(self, freed: asyncio.Future[None]) -> None:
+        """Until the model is free or may be replaced."""
+        if self._spared is not None:
+            await asyncio.wait((freed, self._spared), return_when=asyncio.FIRST_COMPLETED)
 
     async def run(self, function: Callable[..., T], /, *args: Any, **kwargs: Any) -> T:
         """A blocking call into the model."""
@@ -262,10 +278,10 @@ class Lease(Generic[M]):
 class Guard(Generic[M]):
     """One caller at a time inside a model that is not made for more.
 
-    A caller waits up to `patience_s` for the model to come back. Then a `fresh` one takes its
-    place: its `clone()`, made off the loop, unless told otherwise. So does a copy of another model
-    on `change`. Whoever is still inside the old one stays there; `retire` is called with it when
-    its last call has returned.
+    A caller waits up to `patience_s` for the model to come back, and longer while it is spared.
+    Then a `fresh` one takes its place: its `clone()`, made off the loop, unless told otherwise. So
+    does a copy of another model on `change`. Whoever is still inside the old one stays there;
+    `retire` is called with it when its last call has returned.
     """
 
     def __init__(
@@ -315,6 +331,7 @@ class Guard(Generic[M]):
             self._freed = asyncio.get_running_loop().create_future()
         freed = self._freed
         await asyncio.wait((freed,), timeout=patience_s)
+        await busy.unspared(freed)
         if not freed.done():
             await self._replace(busy)
 

@@ -238,6 +238,53 @@ def test_who_is_patient_waits_for_the_model_and_has_none_replaced() -> None:
     virtual_time.run(main())
 
 
+def test_a_spared_model_is_replaced_when_that_ends_and_no_sooner() -> None:
+    async def fresh(model: Copied) -> Copied:
+        return Copied(1)
+
+    async def main() -> None:
+        guard = Guard(Copied(), fresh=fresh, patience_s=0.1)
+        began = anyio.current_time()
+
+        async def hold() -> None:
+            async with guard.lease() as lease:
+                with lease.spared():
+                    await anyio.sleep(5)
+                await anyio.sleep(5)
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(hold)
+            await anyio.lowlevel.checkpoint()
+            async with guard.lease() as lease:
+                assert lease.model.generation == 1
+                assert anyio.current_time() == pytest.approx(began + 5)
+
+    virtual_time.run(main())
+
+
+def test_who_waits_for_a_spared_model_has_it_as_soon_as_it_is_free() -> None:
+    async def fresh(model: object) -> object:
+        pytest.fail("no copy was needed")
+
+    async def main() -> None:
+        guard = Guard(object(), fresh=fresh, patience_s=0.1)
+        began = anyio.current_time()
+
+        async def hold() -> None:
+            async with guard.lease() as lease:
+                with lease.spared():
+                    await anyio.sleep(5)
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(hold)
+            await anyio.lowlevel.checkpoint()
+            async with guard.lease() as lease:
+                assert lease.model is guard.model
+                assert anyio.current_time() == pytest.approx(began + 5)
+
+    virtual_time.run(main())
+
+
 def test_who_is_inside_a_model_that_was_changed_stays_there_alone() -> None:
     retired: list[Copied] = []
 

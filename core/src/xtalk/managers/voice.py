@@ -52,6 +52,7 @@ class Voice:
         self._spawn = spawn
         self._patience_s = patience_s
         self._told = guard.model  # knows what was granted
+        self._granter: Lease[TTS] | None = None  # the last that began to grant
         self._granted: dict[str, Wish] = {}
         self._asked: deque[Wish] = deque()
         self._waits = False
@@ -91,20 +92,25 @@ class Voice:
         if lease.model is not self._told:
             self._told = lease.model
             self._asked.extendleft(reversed(self._granted.values()))
-        while self._asked:
-            # It stays in front until it is answered: who has the lease may be cancelled.
-            wish = self._asked[0]
-            with anyio.move_on_after(self._patience_s) as limit:
-                made = await self._make(wish, lease)
-            self._asked.popleft()
-            if limit.cancelled_caught:
-                wish.refused()
-                raise ModelTimeout(f"A voice did not change in {self._patience_s:g} s.")
-            if made:
-                self.remember(wish)
-                wish.granted()
-            else:
-                wish.refused()
+        self._granter = lease
+        with lease.spared():
+            while self._asked and self._granter is lease:
+                # It stays in front until it is answered: who has the lease may be cancelled.
+                made = False
+                with anyio.move_on_after(self._patience_s) as limit:
+                    made = await self._make(self._asked[0], lease)
+                if self._granter is lease:  # or it is for the model in this one's place
+                    self._answer(made)
+                if limit.cancelled_caught:
+                    raise ModelTimeout(f"A voice did not change in {self._patience_s:g} s.")
+
+    def _answer(self, made: bool) -> None:
+        wish = self._asked.popleft()
+        if made:
+            self.remember(wish)
+            wish.granted()
+        else:
+            wish.refused()
 
     async def _make(self, wish: Wish, lease: Lease[TTS]) -> bool:
         try:

@@ -10,9 +10,10 @@ a ModelError in plain words that names the service and what to check; keys, addr
 service's own words stay out of it (its status is in the log).
 
 An adaptor gives up before the engine does, whose own sentence can name no service: by default
-`FINAL_S` after the end of speech for a final text (the engine: `decode_timeout_sec`, 5 s), and
-`SOUND_S` for a piece of sound (the engine: `tts_timeout_sec`, 20 s), repetitions and the pauses
-before them included.
+`FINAL_S` after the end of speech for a final text, whatever partial texts still come (the engine:
+`decode_timeout_sec`, 5 s), and `SOUND_S` for a piece of sound (the engine: `tts_timeout_sec`,
+20 s), repetitions and the pauses before them included. A recording that comes faster than anybody
+speaks has as much time more as it lasts, since no conversation waits for it.
 """
 
 from __future__ import annotations
@@ -46,6 +47,8 @@ if TYPE_CHECKING:
     from pydantic import SecretStr
     from websockets.asyncio.client import ClientConnection
 
+    from xtalk.audio import AudioFrame
+
 __all__ = [
     "FINAL_S",
     "SOUND_S",
@@ -73,6 +76,9 @@ T = TypeVar("T")
 FINAL_S = 4.0
 SOUND_S = 15.0
 SEGMENT_S = 30.0  # the longest piece of speech in a conversation
+# What a conversation may have kept for the recogniser: the pre-roll, and what was said while the
+# segment before was still being decoded. Sound that comes further ahead of time is a recording.
+BACKLOG_S = 3.0
 PAUSE_S = 0.2  # before the first repetition; each later one waits twice as long
 PATIENCE_S = 3.0  # a service that asks for more will not answer in time for a conversation
 KEEPALIVE_S = 120.0  # a conversation pauses for longer than the 5 s of most clients
@@ -136,9 +142,9 @@ class Remote:
 
     `reach` takes the place of `check` where the service cannot be reached or does not answer, so
     that neither the key nor the model can be to blame. `timeout_s` is how long it may take to the
-    first piece of an answer, repetitions included, and between two pieces; `retries` how often a
-    request is repeated of which nothing was heard, `pause_s` how long to wait before the first
-    repetition (0), the second (1) and so on.
+    first piece of an answer, repetitions included, and between two pieces, or from the end of
+    what is spoken to the last piece; `retries` how often a request is repeated of which nothing
+    was heard, `pause_s` how long to wait before the first repetition (0), the second (1) and so on.
     """
 
     name: str
@@ -149,13 +155,17 @@ class Remote:
     pause_s: Callable[[int], float] = lambda attempt: PAUSE_S * 2**attempt
 
     async def stream(
-        self, ask: Callable[[], AsyncGenerator[T, None]], *, spoken: Replay[Any] | None = None
+        self,
+        ask: Callable[[], AsyncGenerator[T, None]],
+        *,
+        spoken: Replay[AudioFrame] | None = None,
     ) -> AsyncGenerator[T, None]:
         """The pieces of one answer, as they come; an answer without any is a failure.
 
         `ask` begins a request. Closing this generator closes the request's. A service that
         answers while somebody still speaks may be silent for long: with `spoken` its time begins
-        at the end of that.
+        at the end of that, and is for all that it still has to say. It has as much more as that
+        lasts if that is a recording, which comes faster than it was spoken.
         """
         limit = _Limit(self.timeout_s, spoken)
         attempt = 0
@@ -253,25 +263,30 @@ class Remote:
 
 
 class _Limit:
-    """How long a piece of an answer may take: from the question, the piece before, or `spoken`."""
+    """Until when a piece of an answer may come.
 
-    def __init__(self, seconds: float, spoken: Replay[Any] | None) -> None:
+    From the question or the piece before, so many seconds; with `spoken` from the end of that,
+    whatever comes meanwhile: it is the final text that somebody waits for.
+    """
+
+    def __init__(self, seconds: float, spoken: Replay[AudioFrame] | None) -> None:
         self._seconds = seconds
+        self._renews = spoken is None
         self._deadline = math.inf
         self._scope = anyio.CancelScope()
         if spoken is None:
-            self._begin()
+            self._begin(seconds)
         else:
-            spoken.when_over(self._begin)
+            spoken.when_over(lambda: self._begin(seconds + _recorded_s(spoken)))
 
     @property
     def left_s(self) -> float:
         return self._deadline - asyncio.get_running_loop().time()
 
     def renew(self) -> None:
-        """A piece has come; while somebody speaks there is no limit to renew."""
-        if self._deadline < math.inf:
-            self._begin()
+        """A piece has come."""
+        if self._renews:
+            self._begin(self._seconds)
 
     async def hold(self, answer: Awaitable[T]) -> T:
         """The answer, or TimeoutError."""
@@ -279,9 +294,15 @@ class _Limit:
             return await answer
         raise TimeoutError
 
-    def _begin(self) -> None:
-        self._deadline = asyncio.get_running_loop().time() + self._seconds
+    def _begin(self, seconds: float) -> None:
+        self._deadline = asyncio.get_running_loop().time() + seconds
         self._scope.deadline = self._deadline
+
+
+def _recorded_s(spoken: Replay[AudioFrame]) -> float:
+    """By how much it came faster than somebody speaks; 0 when that may be a conversation."""
+    ahead_s = sum(frame.seconds for frame in spoken.kept) - spoken.took_s
+    return ahead_s if ahead_s > BACKLOG_S else 0.0
 
 
 def _status(error: Exception) -> int | None:
@@ -344,12 +365,14 @@ class Replay(Generic[T]):
             async for frame in spoken: ...
 
     What the source raises is raised in every iteration that gets there. Nothing limits how much
-    is kept: it is for the length of one request.
+    is kept: it is for the length of one request. `took_s` says how long the source took, in
+    seconds, once it is over.
     """
 
     def __init__(self, source: AsyncIterable[T]) -> None:
+        self.kept: list[T] = []
+        self.took_s = 0.0
         self._source = source
-        self._kept: list[T] = []
         self._more = asyncio.Event()
         self._reading: asyncio.Task[None] | None = None
 
@@ -376,18 +399,21 @@ class Replay(Generic[T]):
     async def at(self, place: int) -> T:
         """The item at this place, when it comes; StopAsyncIteration when there is none."""
         assert self._reading is not None, "a Replay is read inside `async with`"
-        while place >= len(self._kept):
+        while place >= len(self.kept):
             if self._reading.done():
                 self._reading.result()
                 raise StopAsyncIteration
             self._more.clear()
             await self._more.wait()
-        return self._kept[place]
+        return self.kept[place]
 
     async def _read(self) -> None:
+        loop = asyncio.get_running_loop()
+        began = loop.time()
         async for item in self._source:
-            self._kept.append(item)
+            self.kept.append(item)
             self._more.set()
+        self.took_s = loop.time() - began
 
 
 class _Replayed(AsyncIterator[T]):
@@ -598,7 +624,7 @@ class WarmSocket:
         if ready is not None:
             if self._is_fresh(ready):
                 return ready
-            await ready.close()
+            drop(ready)  # nobody waits until a service that has forgotten it says goodbye
         return await self._made()
 
     def keep(self, connection: ClientConnection) -> None:
@@ -649,7 +675,7 @@ class WarmSocket:
             await used.wait_closed()
         ready, self._ready = self._ready, None
         if ready is not None:
-            await ready.close()
+            await _ended(ready)
         await anyio.lowlevel.checkpoint()  # tasks of websockets end one turn of the loop after it
 
     async def _made(self) -> ClientConnection:
@@ -662,7 +688,7 @@ class WarmSocket:
         self._making = asyncio.get_running_loop().create_task(self._renewed(used))
 
     async def _renewed(self, used: ClientConnection) -> ClientConnection:
-        await used.close()
+        await _ended(used)
         self._used = None
         return await self._made()
 
@@ -751,3 +777,11 @@ async def _send(connection: ClientConnection, messages: AsyncGenerator[str | byt
 def drop(connection: ClientConnection) -> None:
     """End a connection at once, so that the service stops its work: for a request given up."""
     connection.transport.abort()
+
+
+async def _ended(connection: ClientConnection) -> None:
+    """Close a connection with a goodbye; given up meanwhile, it is dropped."""
+    try:
+        await connection.close()
+    finally:
+        drop(connection)

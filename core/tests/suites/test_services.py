@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import json
 import logging
@@ -29,6 +30,7 @@ from xtalk.remote import (
 )
 from xtalk.speech.interfaces import TTS
 from xtalk.testing.services import KEY, FakeService, Fault, ServiceChecks, running
+from xtalk.threads import run_in_thread
 
 pytestmark = pytest.mark.real_time
 
@@ -313,6 +315,34 @@ def test_a_connection_that_was_ready_for_too_long_is_not_taken() -> None:
     with running(FakeEcho()) as service:
         anyio.run(check, service.port)
     assert service.connections == 2
+
+
+class FakeDeaf(FakeEcho):
+    """Hears nothing, not even that a connection is to be closed."""
+
+    async def echo(self, request: web.Request) -> web.WebSocketResponse:
+        socket = web.WebSocketResponse()
+        await socket.prepare(request)
+        await asyncio.get_running_loop().create_future()
+        return socket
+
+
+@pytest.mark.parametrize("ending", ["stale", "used", "closed"])
+def test_a_connection_whose_end_is_given_up_is_gone(ending: str) -> None:
+    async def check(port: int) -> None:
+        socket = WarmSocket(lambda: open_socket(f"ws://127.0.0.1:{port}/echo"), idle_s=0.0)
+        if ending == "used":
+            async with socket.once():
+                pass
+        else:
+            socket.keep(await socket.take())
+        with anyio.move_on_after(0):
+            await (socket.close() if ending == "closed" else socket.take())
+        assert await run_in_thread(service.left.wait, 3), "the connection is still open"
+        await socket.close()
+
+    with running(FakeDeaf()) as service:
+        anyio.run(check, service.port)
 
 
 def test_a_kept_connection_is_dropped_with_a_request_that_failed() -> None:

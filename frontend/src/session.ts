@@ -337,7 +337,8 @@ export class Session implements PlaybackListener {
 
   /** The user's turn was none. */
   #turnBack(): void {
-    const speaking = this.playback?.active && !this.playback.paused;
+    const { playback } = this.#store.value; // which is playing when it has run dry, too
+    const speaking = playback === "playing" || playback === "ducked";
     this.turn(speaking ? "speaking" : this.#awaited ? "processing" : "idle");
   }
 

@@ -397,6 +397,24 @@ test("a pause by the server holds at the sample, and a resume goes on there", as
   assert.deepEqual(indices, Array.from({ length: 30 }, (_, i) => i + 1));
 });
 
+test("a reply that has run dry, for a tool runs, is speaking after a cough", async () => {
+  const { conversation, audio, socket } = await started();
+  heard(socket, "what time is it", 1);
+  reply(socket, 1, "Let me look.", [1]);
+  audio.output.play(400);
+  socket.receive({ action: "pause_tts", data: "" });
+  audio.output.play(300);
+  socket.receive({ action: "resume_tts", data: "" });
+  assert.equal(conversation.state.streamState, "speaking");
+  socket.receive({ action: "tts_chunk_meta", data: { chunk_index: 2, text_end: 12 } });
+  socket.receive(encodePcm(tone(48_000)));
+  audio.output.play(500);
+  assert.deepEqual([conversation.state.playback, conversation.state.streamState], [
+    "playing",
+    "speaking",
+  ]);
+});
+
 test("a rejected utterance leaves the page when the reply goes on", async () => {
   const { conversation, socket } = await speaking();
   socket.receive({ action: "pause_tts", data: "" });

@@ -483,7 +483,7 @@ class Spoken implements Conversation {
 
   #speechStarted(): void {
     this.#store.set({ userSpeech: "confirmed" });
-    if (!this.#marks) return;
+    if (!this.#marks || !this.#admitted) return;
     this.#send({ action: "vad_speech_start", timestamp: this.#wall() });
     this.#session.turn("listening");
   }
@@ -491,7 +491,7 @@ class Spoken implements Conversation {
   #speechEnded(): void {
     this.#store.set({ userSpeech: "none" });
     this.#unduckLater();
-    if (!this.#marks) return;
+    if (!this.#marks || !this.#admitted) return;
     this.#send({ action: "vad_speech_end", timestamp: this.#wall() });
     this.#session.waterfall.marked(this.#environment.clock.now());
     if (this.state.streamState === "listening") this.#session.turn("processing");

@@ -787,6 +787,21 @@ test("who starts in the queue is heard when the session begins", async () => {
   assert.equal(socket.frames.length, 2);
 });
 
+test("who speaks in the queue, heard by nobody, leaves nobody thinking", async () => {
+  const { environment, conversation } = setUp({ marks: true });
+  const { socket, audio } = environment;
+  queued(socket);
+  await conversation.toggleStreaming();
+  await audio.speak(NOISE, 20);
+  await audio.speak(SPEECH, 12);
+  assert.equal(conversation.state.userSpeech, "confirmed");
+  assert.equal(conversation.state.streamState, "idle");
+  await audio.speak(NOISE, 20);
+  admit(socket);
+  assert.equal(conversation.state.userSpeech, "none");
+  assert.equal(conversation.state.streamState, "idle");
+});
+
 test("a session that is granted while the microphone is being opened is still loading", async () => {
   const { environment, conversation } = setUp();
   queued(environment.socket);

@@ -753,7 +753,7 @@ class Dialogue:
         return [TTSStopped()] if self.susp else []
 
     def _reply_over(self, event: ReplyOver, now: float) -> list[BaseEvent]:
-        self.question = bool(_QUESTION.search(event.heard))
+        self.question = not self._left and bool(_QUESTION.search(event.heard))
         if self.reply == "idle" or event.turn_id != self._reply_id:
             return []
         silent = self.reply == "think" or self._reopened

@@ -1069,10 +1069,13 @@ def test_a_backchannel_answers_the_question_that_was_heard(heard: str, answered:
     assert ("finish_asr mhm" in talk.sent) is answered
 
 
-def test_a_question_is_forgotten_with_its_conversation() -> None:
+@pytest.mark.parametrize("heard_first", [True, False])
+def test_a_question_is_forgotten_with_its_conversation(heard_first: bool) -> None:
+    """The end of the conversation stops the reply, so what was heard of it is told later."""
     talk = Talk().talking(finished=True)
-    talk.post(ev.ReplyOver(turn_id=1, heard="Shall I go on?"))
-    talk.post(ev.ConversationEnded())
+    events = [ev.ReplyOver(turn_id=1, heard="Shall I go on?"), ev.ConversationEnded()]
+    for event in events if heard_first else reversed(events):
+        talk.post(event)
     talk.utter("mhm")
     assert talk.dialogue.turn_id == 1
 

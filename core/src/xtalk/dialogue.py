@@ -604,12 +604,23 @@ class Dialogue:
         speech = self._speech
         behind = speech.decodes if self.segment == "open" else speech.decodes - 1
         if behind <= 0:
-            return self._reject("7", reason, now)
+            return self._give_up(reason, now)
         speech.decodes -= 1
         speech.prefix, speech.partial = speech.text, ""
         if self.segment == "closing":
             speech.timers["decode"] = now + self.config.decode_s
         return [self._decide("7g", "go on", Verdict(kind="reject", reason=reason))]
+
+    def _give_up(self, reason: str, now: float) -> list[BaseEvent]:
+        """Nothing more is understood; row 7h: what the pieces before it brought is the text."""
+        speech = self._speech
+        if speech.answered or not speech.prefix:
+            return self._reject("7", reason, now)
+        verdict = self._verdict(speech.text, None)
+        if not _accepts(verdict):
+            return self._reject("7", reason, now)
+        left_out = self._decide("7h", "leave out the rest", Verdict(kind="reject", reason=reason))
+        return [left_out, *self._stop_listening(reason), *self._accept(speech.text, verdict, now)]
 
     def _judge_final(self, text: str, tag: str | None, now: float) -> list[BaseEvent]:
         verdict = self._verdict(text, tag)
@@ -692,9 +703,7 @@ class Dialogue:
 
     def _reject(self, rule: str, reason: str, now: float) -> list[BaseEvent]:
         speech = self._speech
-        out: list[BaseEvent] = []
-        if self.segment == "open" or speech.decodes:
-            out.append(TurnASRResetRequested(turn_id=self._m, late=reason == LATE))
+        out = self._stop_listening(reason)
         if speech.answered:  # the last partial is the text
             return out + self._accept(speech.text, Verdict(kind="complete", reason=reason), now)
         out += self._discard("rejected")
@@ -705,6 +714,11 @@ class Dialogue:
         out.append(self._decide(rule, "ignore", verdict, phase=phase))
         out.append(VerificationResult(reason=reason, text=speech.text, show=not self.sounding))
         return out + self._go_on(now)
+
+    def _stop_listening(self, reason: str) -> list[BaseEvent]:
+        if self.segment == "closing" and not self._speech.decodes:
+            return []
+        return [TurnASRResetRequested(turn_id=self._m, late=reason == LATE)]
 
     def _go_on(self, now: float) -> list[BaseEvent]:
         """Rows 7a to 7f: the gate opens; the client is woken where it waits for that."""
@@ -846,7 +860,7 @@ class Dialogue:
         if name == "segment":
             return self._cut(now)
         if name == "decode":
-            return self._reject("7", LATE, now)
+            return self._give_up(LATE, now)
         if name == "hold":
             return self._hold_over()
         if name == "pause":

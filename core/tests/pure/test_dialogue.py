@@ -654,6 +654,52 @@ def test_row_7g_every_piece_is_lost() -> None:
     assert talk.sent == ["invalid_asr_result"] and talk.state[0] == "none"
 
 
+def _two_pieces(first: str) -> Talk:
+    """The first is understood; the second has ended, and is decoded."""
+    talk = Talk()
+    talk.mark()
+    talk.at(30.0)
+    talk.say(first, final=True)
+    talk.mark(False)
+    talk.clear()
+    return talk
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_row_7h_a_last_piece_that_is_lost_costs_no_other(late: bool) -> None:
+    talk = _two_pieces("the first half")
+    if late:
+        talk.at(5.0)
+    else:
+        talk.post(ev.TranscriptReady(error="it failed", turn_id=1))
+    assert talk.sent == ["stop_tts", "finish_asr the first half"]
+    assert talk.command(ev.TurnASRResetRequested).late is late
+    reasons = [(e.rule, e.evidence["reason"]) for e in talk.decisions]
+    assert reasons == [("7h", "decode late" if late else "it failed"), ("6c", "words")]
+
+
+def test_row_7h_what_was_shown_of_the_last_piece_is_kept() -> None:
+    talk = _two_pieces("the first half")
+    talk.say("and some")
+    talk.post(ev.TranscriptReady(error="it failed", turn_id=1))
+    assert talk.sent[-1] == "finish_asr the first half and some"
+
+
+def test_row_7h_a_piece_that_fails_while_somebody_speaks() -> None:
+    talk = Talk()
+    talk.mark()
+    talk.at(30.0)
+    talk.say("the first half", final=True)
+    talk.post(ev.TranscriptReady(error="it failed", turn_id=1))
+    assert talk.sent == ["stop_tts", "finish_asr the first half"]
+
+
+def test_row_7h_nothing_that_counts_was_understood() -> None:
+    talk = _two_pieces("mhm")
+    talk.post(ev.TranscriptReady(error="it failed", turn_id=1))
+    assert talk.sent == ["invalid_asr_result"] and talk.state == ("none", "idle", False)
+
+
 def test_row_7a_noise_in_silence() -> None:
     talk = Talk()
     talk.utter("")

@@ -98,6 +98,34 @@ def test_a_final_text_that_comes_too_late_is_told_once_and_names_its_recogniser_
     assert "Hanging gave no final text within 5 s" in caplog.messages
 
 
+@pytest.mark.parametrize("middle", [False, True])
+def test_a_recogniser_that_fails_in_the_last_piece_costs_that_piece(
+    talk: Any, run: Any, middle: bool
+) -> None:
+    agent = ScriptedAgent()
+
+    class Failing(Hanging):
+        async def transcribe(self, frames: AsyncIterator[Any]) -> AsyncIterator[Transcript]:
+            self.segments += 1
+            number, heard_s = self.segments, 0.0
+            async for frame in frames:
+                heard_s += frame.seconds
+                if number == 3 and middle and heard_s > 3:
+                    break
+            if number == 3:
+                raise RuntimeError("the service is down")
+            yield Transcript(text=f"this is number {number}", final=True)
+
+    async def main() -> None:
+        async with talk(asr=Failing(), agent=agent, config={"segment_sec": 10.0}) as call:
+            await call.say(25.0)
+            await call.client.wait_for(m.FinishAsr)
+            assert call.actions().count("error") == 1
+
+    run(main)
+    assert [input["content"] for input in agent.inputs] == ["this is number 1 this is number 2"]
+
+
 def test_the_backlog_is_that_of_all_segments(talk: Any, run: Any) -> None:
     config = {"asr_backlog_sec": 6.0, "decode_timeout_sec": 60.0}
 

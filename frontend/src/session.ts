@@ -206,10 +206,11 @@ export class Session implements PlaybackListener {
     },
     update_asr: ({ data }) => {
       this.transcript.user(data.text, data.turn_id, false);
-      this.turn("listening");
+      this.#listens();
     },
     finish_asr: ({ data }) => {
       this.transcript.user(data.text, data.turn_id, true);
+      if (!this.playback) return; // the user has stopped since, which calls off the answer
       this.waterfall.transcribed(data.turn_id);
       this.#awaited = data.turn_id;
       this.#expected = 0;
@@ -238,7 +239,7 @@ export class Session implements PlaybackListener {
     stop_tts: () => this.#stopped(),
     pause_tts: () => {
       this.playback?.pause();
-      this.turn("listening");
+      this.#listens();
     },
     resume_tts: () => {
       this.transcript.dismiss();
@@ -333,6 +334,11 @@ export class Session implements PlaybackListener {
     if (this.#sounding) this.transcript.cutOff(this.#sounding + 1);
     this.#sounding = 0;
     if (this.#store.value.streamState === "speaking") this.turn("processing");
+  }
+
+  /** To the user, unless they have stopped since: then this was on its way. */
+  #listens(): void {
+    if (this.playback) this.turn("listening");
   }
 
   /** The user's turn was none. */

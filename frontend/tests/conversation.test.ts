@@ -160,6 +160,20 @@ test("a stop while the server thinks leaves nobody thinking", async () => {
   assert.equal(conversation.state.streamState, "idle");
 });
 
+test("what was on its way when the user stopped is shown, and leaves nobody at work", async () => {
+  const { conversation, socket } = await started();
+  await conversation.toggleStreaming();
+  socket.receive({ action: "pause_tts", data: "" });
+  heard(socket, "what time", 1, false);
+  assert.equal(conversation.state.streamState, "idle");
+  heard(socket, "what time is it", 1);
+  assert.equal(conversation.state.streamState, "idle");
+  assert.equal(conversation.state.messages[0]?.content, "what time is it");
+  await conversation.toggleStreaming();
+  socket.receive({ action: "invalid_asr_result", data: "" });
+  assert.equal(conversation.state.streamState, "idle");
+});
+
 test("close leaves no timer, no socket, no listener, no audio", async () => {
   const { environment, conversation, clock, audio, socket } = await started();
   heard(socket, "hello", 1);

@@ -150,3 +150,37 @@ def test_what_the_detector_hears_late_begins_where_it_was_said(talk: Any, run: A
 
     run(main)
     assert asr.heard == [pytest.approx(1.8, abs=0.1)]  # 0.3 before it, and the silence that ends it
+
+
+class Holding(Late):
+    """Holds 400 ms back."""
+
+    HELD = 12_800
+
+
+class HoldingInline(Holding):
+    inline = True
+
+
+@pytest.mark.parametrize("kind", [Holding, HoldingInline])
+def test_a_short_word_that_the_detector_hears_only_at_its_end_is_answered(
+    talk: Any, run: Any, kind: Any
+) -> None:
+    asr = Heard()
+    pipeline = DefaultPipeline(
+        asr=asr,
+        llm_agent=ScriptedAgent(),
+        tts=ScriptedTTS(),
+        speech_enhancer=kind(),
+        vad=LoudnessVAD(),
+    )
+
+    async def main() -> None:
+        async with talk(pipeline=pipeline, pauses_itself=True) as call:
+            await anyio.sleep(1)
+            await call.client.say_with_marks(b"".join(loud(0.28)))
+            await call.client.wait_for(m.FinishAsr)
+            assert not call.client.received(m.Error)
+
+    run(main)
+    assert asr.heard

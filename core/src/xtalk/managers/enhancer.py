@@ -68,6 +68,7 @@ class EnhancerManager(Manager):
         self._stale = False  # what it holds back is of before it hung
         self._lane: deque[tuple[float, AudioFrame | Callable[[], None]]] = deque()
         self._lane_s = 0.0
+        self._flushing = False  # for a call that has left the lane
         self._wake: asyncio.Future[None] | None = None
         self._running = False
         self._complained = False
@@ -107,8 +108,8 @@ class EnhancerManager(Manager):
 
     def _put_first(self, call: Callable[[], None]) -> None:
         waiting = [n for n, (_, item) in enumerate(self._lane) if not isinstance(item, AudioFrame)]
-        if waiting:
-            self._lane.insert(waiting[-1] + 1, (self._now(), call))
+        if waiting or self._flushing:
+            self._lane.insert(waiting[-1] + 1 if waiting else 0, (self._now(), call))
         else:
             call()
 
@@ -133,8 +134,10 @@ class EnhancerManager(Manager):
             for heard in await self._enhanced(arrived, item):
                 self._session.hear_clean(heard)
             return
+        self._flushing = True
         for heard in await self._enhanced(arrived, None):
             self._session.hear_clean(heard)
+        self._flushing = False
         item()
 
     async def _enhanced(self, arrived: float, frame: AudioFrame | None) -> Sequence[AudioFrame]:

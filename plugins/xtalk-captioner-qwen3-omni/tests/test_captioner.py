@@ -130,7 +130,7 @@ def captioner(service: FakeServer, **params: Any) -> Qwen3OmniCaptioner:
 
 
 def arguments_of(service: FakeServer) -> dict[str, Any]:
-    return {"base_url": f"http://127.0.0.1:{service.port}/v1", "api_key": KEY, "timeout": 0.6}
+    return {"base_url": f"http://127.0.0.1:{service.port}/v1", "api_key": KEY, "timeout": 1.0}
 
 
 class Checks(ServiceChecks):

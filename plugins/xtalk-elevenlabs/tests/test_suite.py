@@ -38,7 +38,7 @@ class TestElevenLabsASR(OnLoopback, ASRSuite):
     """Streaming, the segment ended by us."""
 
     model = ElevenLabsASR
-    params: ClassVar = {"mode": "streaming", "request_timeout": 0.5}
+    params: ClassVar = {"mode": "streaming", "request_timeout": 1.0}
     expected = TEXTS["what-time-is-it"]
 
 
@@ -47,7 +47,7 @@ class TestElevenLabsASRByPauses(TestElevenLabsASR):
 
     params: ClassVar = {
         "mode": "streaming",
-        "request_timeout": 0.5,
+        "request_timeout": 1.0,
         "commit_strategy": "vad",
         "include_timestamps": True,
     }
@@ -56,7 +56,7 @@ class TestElevenLabsASRByPauses(TestElevenLabsASR):
 class TestElevenLabsASROffline(TestElevenLabsASR):
     """One request for a segment, and one answer: nothing breaks behind its first piece."""
 
-    params: ClassVar = {"mode": "offline", "request_timeout": 0.5}
+    params: ClassVar = {"mode": "offline", "request_timeout": 1.0}
     streams = False
     faults: ClassVar = set(Fault) - {Fault.CUT, Fault.SILENCE}
 
@@ -66,7 +66,7 @@ class TestElevenLabsTTS(OnLoopback, TTSSuite):
 
     model = ElevenLabsTTS
     params: ClassVar = {
-        "timeout": 0.5,
+        "timeout": 1.0,
         "voices": {"Anna": "voice-of-anna", "Ben": "voice-of-ben"},
     }
 

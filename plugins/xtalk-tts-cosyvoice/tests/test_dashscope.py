@@ -54,7 +54,7 @@ class TestCosyVoice(ServiceChecks, TTSSuite):
 
     @pytest.fixture
     def arguments(self, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
-        return {**arguments, "stream_timeout": 0.3}
+        return {**arguments, "stream_timeout": 1.0}
 
 
 def seconds(pcm: bytes) -> float:

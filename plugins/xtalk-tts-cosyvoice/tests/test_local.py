@@ -61,7 +61,7 @@ class TestCosyVoiceLocal(ServiceChecks, TTSSuite):
 
     @pytest.fixture
     def arguments(self, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
-        return {**arguments, "timeout": 0.3}
+        return {**arguments, "timeout": 1.0}
 
 
 class TestItsDefaults(TTSSuite):

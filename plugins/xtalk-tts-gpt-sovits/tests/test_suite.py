@@ -17,7 +17,7 @@ PATHS = ["voices/anna.wav", "voices/ben.wav"]
 
 class TestGPTSoVITS(ServiceChecks, TTSSuite):
     model = GPTSoVITS
-    params: ClassVar = {"ref_audio_paths": PATHS, "streaming_mode": True, "timeout": 0.5}
+    params: ClassVar = {"ref_audio_paths": PATHS, "streaming_mode": True, "timeout": 1.0}
     sdk = ("httpx", "xtalk.speech.remote")
 
     @pytest.fixture
@@ -33,6 +33,6 @@ class TestGPTSoVITS(ServiceChecks, TTSSuite):
 class TestGPTSoVITSWhole(TestGPTSoVITS):
     """Without streaming_mode the server answers in one piece, so nothing breaks behind it."""
 
-    params: ClassVar = {"ref_audio_paths": PATHS, "timeout": 0.5}
+    params: ClassVar = {"ref_audio_paths": PATHS, "timeout": 1.0}
     streams = False
     faults: ClassVar = set(Fault) - {Fault.CUT, Fault.SILENCE}

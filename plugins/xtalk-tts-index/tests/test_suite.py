@@ -28,7 +28,7 @@ class TestIndexTTS(ServiceChecks, TTSSuite):
 
     @pytest.fixture
     def arguments(self, service: FakeIndexTTS) -> Mapping[str, Any]:
-        return {"voices": VOICES, "host": "127.0.0.1", "port": service.port, "timeout": 0.5}
+        return {"voices": VOICES, "host": "127.0.0.1", "port": service.port, "timeout": 1.0}
 
 
 class TestIndexTTS2(ServiceChecks, TTSSuite):
@@ -42,4 +42,4 @@ class TestIndexTTS2(ServiceChecks, TTSSuite):
 
     @pytest.fixture
     def arguments(self, service: FakeIndexTTS2) -> Mapping[str, Any]:
-        return {"voices": VOICES, "host": "127.0.0.1", "port": service.port, "timeout": 0.5}
+        return {"voices": VOICES, "host": "127.0.0.1", "port": service.port, "timeout": 1.0}

@@ -423,7 +423,10 @@ class VerificationResult(BaseEvent):
 
 @event("turn.abandoned")
 class TurnAbandoned(BaseEvent):
-    """Nothing more will sound: the client may leave its state "processing"."""
+    """Nothing more will sound: the client may leave its state "processing".
+
+    `turn_id` is the turn that is given up; 0 where there was none.
+    """
 
     turn_id: int = 0
     reason: str = ""

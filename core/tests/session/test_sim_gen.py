@@ -212,6 +212,65 @@ def test_a_page_that_waits_for_a_sound_is_freed_when_there_is_none(talk: Any, ru
     run(main)
 
 
+class Mortal(LoudnessVAD):
+    """Fails from a moment on."""
+
+    dead = False
+
+    def clone(self) -> Mortal:
+        return self
+
+    def is_speech(self, frame: bytes) -> bool:
+        if self.dead:
+            raise RuntimeError("the detector broke")
+        return super().is_speech(frame)
+
+
+@pytest.mark.parametrize("marked", [True, False])
+def test_a_detector_that_breaks_ends_only_what_it_began_alone(
+    talk: Any, run: Any, marked: bool
+) -> None:
+    async def main() -> None:
+        vad, asr = Mortal(), ScriptedASR(["word " * 40])
+        asr.clone = lambda: asr  # type: ignore[method-assign]
+        async with talk(vad=vad, asr=asr, agent=interpreter(), config=SIM) as call:
+            lost = watch(call.session, events.VADLost)
+            say = call.client.say_with_marks if marked else call.client.say
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(say, b"".join(loud(6.0)))
+                await anyio.sleep(2.0)
+                vad.dead = True
+            await anyio.sleep(1.0)
+            assert len(lost) == 1
+            assert (asr.heard[0] > 5.5) is marked
+
+    run(main)
+
+
+def test_noise_gives_up_no_turn_that_was_answered(talk: Any, run: Any) -> None:
+    async def main() -> None:
+        asr = ScriptedASR(["hello there.", ""])
+        async with talk(asr=asr, vad=None, agent=interpreter(), config=SIM) as call:
+            await call.client.say_with_marks(b"".join(loud(1.0)))
+            await answered(call, 1)
+            await call.client.say_with_marks(b"".join(loud(0.5)))
+            told = await call.client.wait_for(m.InvalidAsrResult)
+            assert told.turn_id is None
+
+    run(main)
+
+
+def test_a_turn_without_a_sound_is_given_up_by_its_number(talk: Any, run: Any) -> None:
+    async def main() -> None:
+        agent = ScriptedAgent([ModelError("broken")])
+        async with talk(agent=agent, vad=None, config=SIM) as call:
+            await call.client.say_with_marks(b"".join(loud(1.0)))
+            told = await call.client.wait_for(m.InvalidAsrResult)
+            assert told.turn_id == 1
+
+    run(main)
+
+
 def test_what_waits_too_long_is_answered_together(talk: Any, run: Any) -> None:
     """A slow voice: the queue stays within its bound and nothing that was said is lost."""
     text = " ".join(f"this is clause number {n}," for n in range(14)) + " and that was all."

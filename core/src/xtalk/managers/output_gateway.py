@@ -68,7 +68,7 @@ class OutputGateway(Manager):
 
     @on(events.TurnAbandoned, PRIORITY)
     def _on_turn_abandoned(self, event: events.TurnAbandoned) -> None:
-        self._send(messages.InvalidAsrResult(turn_id=event.turn_id))
+        self._send(messages.InvalidAsrResult(turn_id=event.turn_id or None))
 
     @on(events.TranscriptionRefined, PRIORITY)
     def _on_refined(self, event: events.TranscriptionRefined) -> None:

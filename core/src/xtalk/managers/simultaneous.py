@@ -76,6 +76,7 @@ class SimultaneousManager(Manager):
         self._restoring = False  # the end of a segment; what follows waits for it
         self._segments: deque[_Segment] = deque()  # the last may be open, the others are decoded
         self._last_segment = 0
+        self._speaking: set[str] = set()  # whose start mark has had no end yet
         self._said = ""
         self._refined = ""
         self._last_turn = 0
@@ -103,12 +104,14 @@ class SimultaneousManager(Manager):
     @on(events.VADSpeechStart, 95)
     def _started(self, event: events.VADSpeechStart) -> None:
         self._left = False
+        self._speaking.add(event.source)
         self._server_vad = self._server_vad or event.source == "server"
         if self._counts(event.source) and self._open is None:
             self.event_bus.post(events.TurnASRStartRequested())
 
     @on(events.VADSpeechEnd, 95)
     def _ended(self, event: events.VADSpeechEnd) -> None:
+        self._speaking.discard(event.source)
         if not self._counts(event.source):
             return
         if self._open is not None:
@@ -118,9 +121,11 @@ class SimultaneousManager(Manager):
 
     @on(events.VADLost, 95)
     def _detector_lost(self, event: events.VADLost) -> None:
-        """Marks count now, if there are any; what the detector began is over."""
+        """Marks count now, if there are any; what the detector alone began is over."""
+        alone = self._speaking == {"server"} and self._counts("server")
+        self._speaking.discard("server")
         self._server_vad = False
-        if self._open is not None:
+        if alone and self._open is not None:
             self.event_bus.post(events.TurnASREndRequested())
 
     def _counts(self, source: str) -> bool:
@@ -242,14 +247,18 @@ class SimultaneousManager(Manager):
             self._refined = self._said
             self.event_bus.post(events.TranscriptionRefined(text=self._said))
 
-    def _free(self) -> None:
-        """A page that has marked the end waits for a sound: tell it when there will be none."""
-        asyncio.get_running_loop().call_soon(self._abandon)  # once all that is posted has happened
+    def _free(self, turn_id: int = 0) -> None:
+        """A page that has marked the end waits for a sound: tell it when there will be none.
 
-    def _abandon(self) -> None:
+        With the turn whose answer should have sounded, where there was one.
+        """
+        # once all that is posted has happened
+        asyncio.get_running_loop().call_soon(self._abandon, turn_id)
+
+    def _abandon(self, turn_id: int) -> None:
         if not (self.busy or self._left):
             self.event_bus.post(
-                events.TurnAbandoned(turn_id=self._last_turn, reason="nothing more will sound")
+                events.TurnAbandoned(turn_id=turn_id, reason="nothing more will sound")
             )
 
     # --- punctuation ----------------------------------------------------------------------------
@@ -326,7 +335,7 @@ class SimultaneousManager(Manager):
             return
         self._live = 0
         if not self._sounded:
-            self._free()
+            self._free(event.turn_id)
         self._next()
 
     # --- the conversation -----------------------------------------------------------------------
@@ -339,6 +348,7 @@ class SimultaneousManager(Manager):
     @on(events.ConversationEnded, 95)
     def _conversation_ended(self, event: events.ConversationEnded) -> None:
         self._left = True
+        self._speaking.clear()
         self._waiting.clear()
         self._said = self._refined = ""
         self._clause_turn = 0

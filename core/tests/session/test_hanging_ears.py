@@ -9,13 +9,16 @@ from typing import Any
 import anyio
 import pytest
 
+from xtalk.events import VADLost
 from xtalk.managers.enhancer import EnhancerManager
 from xtalk.managers.vad import VADManager
 from xtalk.pipeline import DefaultPipeline
-from xtalk.speech.interfaces import SpeechEnhancer
+from xtalk.speech.interfaces import VAD, SpeechEnhancer
 from xtalk.testing.fakes import LoudnessVAD, ScriptedAgent, ScriptedASR, ScriptedTTS, loud
 from xtalk.threads import run_in_thread
 from xtalk.wire import messages as m
+
+from .conftest import watch
 
 FOREVER = 1e6
 
@@ -44,6 +47,21 @@ class HangingVAD(LoudnessVAD):
 class FailingVAD(LoudnessVAD):
     def is_speech(self, frame: bytes) -> bool:
         raise ValueError("no")
+
+
+class LongFrames(FailingVAD):
+    """A frame of its own is three of the client's."""
+
+    frame_samples = 1536
+
+
+class LongFramesInThread(LongFrames):
+    inline = False
+
+
+class LongFramesAsync(LongFramesInThread):
+    async def async_is_speech(self, frame: bytes) -> bool:
+        return self.is_speech(frame)
 
 
 class Enhancer(SpeechEnhancer):
@@ -107,6 +125,21 @@ def test_without_its_detector_a_client_that_marks_is_heard(talk: Any, run: Any, 
             assert sum(frame.seconds for frame in lane) <= 2.1
             await speak(call, 3, marks=True)
             assert told(call) == ["Speech detection failed."]
+
+    run(main)
+
+
+@pytest.mark.parametrize("kind", [LongFrames, LongFramesInThread, LongFramesAsync])
+def test_a_detector_that_always_fails_is_lost_within_a_second_and_once(
+    talk: Any, run: Any, kind: type[VAD]
+) -> None:
+    async def main() -> None:
+        async with talk(vad=kind()) as call:
+            lost = watch(call.session, VADLost)
+            await anyio.sleep(1.2)
+            assert len(lost) == 1
+            await anyio.sleep(30)
+            assert len(lost) == 1
 
     run(main)
 

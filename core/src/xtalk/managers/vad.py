@@ -62,11 +62,13 @@ class Endpointer:
         self.silence_ms = silence_ms
         self.ended_after_ms = 0.0  # the silence that the last end waited for
         self._frame_ms = frame_ms
+        self.fed = 0  # probabilities
         self.speaking = False
         self._voiced_ms = 0.0
         self._quiet_ms = 0.0
 
     def feed(self, probability: float, at: float) -> Speech | None:
+        self.fed += 1
         if probability >= self._threshold:
             self._voiced_ms += self._frame_ms
             self._quiet_ms = 0.0
@@ -177,6 +179,7 @@ class VADManager(Manager):
         if not self._inline and overrides(vad, VAD, "async_is_speech"):
             vad = self._async = _Answered(vad)
         self._endpointer = self._make_endpointer(frame_ms=1000 * vad.frame_samples / 16_000)
+        self._judged = 0  # frames of its own size
         self._detector.use(vad, self._endpointer)
 
     def push(self, frame: AudioFrame) -> None:
@@ -188,6 +191,7 @@ class VADManager(Manager):
             except Exception:
                 self._failed(frame)
             else:
+                self._heard(frame)
                 self._tell(found)
             return
         if self._breaker.resting:
@@ -219,6 +223,7 @@ class VADManager(Manager):
         except Exception:
             self._failed(frame)
         else:
+            self._heard(frame)
             self._tell(found)
 
     async def _listen(self, frame: AudioFrame) -> Sequence[Speech]:
@@ -251,8 +256,15 @@ class VADManager(Manager):
             )
         )
 
+    def _heard(self, frame: AudioFrame) -> None:
+        """No call failed, which proves nothing where it was less than a frame of the detector's."""
+        if self._endpointer.fed > self._judged:
+            self._judged = self._endpointer.fed
+            self._deaf_s, self._lost = 0.0, False
+        elif self._deaf_s:
+            self._deaf_s += frame.seconds
+
     def _tell(self, found: Sequence[Speech]) -> None:
-        self._deaf_s, self._lost = 0.0, False
         for speech in found:
             if speech.kind == "start":
                 self.starting = True

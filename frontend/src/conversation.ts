@@ -523,12 +523,16 @@ class Spoken implements Conversation {
 
   changeVoice(name: string): void {
     this.#session.keep({ voice: name });
-    if (name) this.#send({ action: "change_voice", voice_name: name, timestamp: this.#wall() });
+    if (!name || !this.#admitted) return;
+    this.#session.wished("voice", name);
+    this.#send({ action: "change_voice", voice_name: name, timestamp: this.#wall() });
   }
 
   changeTTSSpeed(speed: number): void {
     const clamped = within(speed, 0.5, 1.5);
     this.#session.keep({ speed: clamped });
+    if (!this.#admitted) return;
+    this.#session.wished("speed", clamped);
     this.#send({ action: "change_tts_speed", speed: clamped, timestamp: this.#wall() });
   }
 

@@ -29,6 +29,9 @@ interface Chunk {
   readonly textEnd: number | undefined;
 }
 
+/** What is asked of the server, and kept for its next session. */
+type Wish = "voice" | "speed";
+
 export interface SessionOptions {
   readonly simGen: boolean;
   readonly pureFrontend: boolean;
@@ -60,6 +63,8 @@ export class Session implements PlaybackListener {
   #expected = 0; // the turn that no words of the user were for
   #traced = 0; // the turn of the last trace
   #speed = 1; // that the server has confirmed
+  // On their way, in their order, which is that of the answers.
+  readonly #wishes: { readonly [W in Wish]: Settings[W][] } = { voice: [], speed: [] };
 
   constructor(store: Store<State>, clock: Clock, options: SessionOptions) {
     this.#store = store;
@@ -93,6 +98,7 @@ export class Session implements PlaybackListener {
     this.#chunks.clear();
     this.#meta = null;
     this.#sounding = this.#replying = this.#awaited = this.#expected = this.#traced = 0;
+    for (const wishes of Object.values(this.#wishes)) wishes.length = 0;
     this.waterfall.reset();
     this.transcript.newSession();
     this.turn("idle");
@@ -148,6 +154,11 @@ export class Session implements PlaybackListener {
 
   keep(change: Partial<Settings>): void {
     this.#store.set({ settings: { ...this.#store.value.settings, ...change } });
+  }
+
+  /** It was sent: whatever comes of an earlier one does not undo it. */
+  wished<W extends Wish>(what: W, value: Settings[W]): void {
+    this.#wishes[what].push(value);
   }
 
   clear(): void {
@@ -248,11 +259,11 @@ export class Session implements PlaybackListener {
     },
     voice_changed: ({ data: { name } }) => {
       this.#store.set({ currentVoiceName: name });
-      this.keep({ voice: name });
+      this.#answer("voice", name);
     },
     speed_changed: ({ data: { speed } }) => {
       this.#speed = speed;
-      this.keep({ speed });
+      this.#answer("speed", speed);
     },
     emotion_changed: ({ data }) => this.#store.set({ emotion: data }),
     tool_called: ({ data }) => this.#called(data),
@@ -322,10 +333,23 @@ export class Session implements PlaybackListener {
   /** What was asked for in vain is not asked for again. */
   #failed({ data: message, error_type: type }: ErrorMessage): void {
     if (type === "voice_not_changed") {
-      this.keep({ voice: this.#store.value.currentVoiceName ?? "" });
-    } else if (type === "speed_not_changed") this.keep({ speed: this.#speed });
+      this.#refused("voice", this.#store.value.currentVoiceName ?? "");
+    } else if (type === "speed_not_changed") this.#refused("speed", this.#speed);
     else if (type === "text_refused") this.expectNothing();
     this.problem({ code: "server", message }, "error", `Error: ${message}`);
+  }
+
+  /** Keep what a wish has come to, or what was changed here by the agent: not over a newer one. */
+  #answer<W extends Wish>(what: W, value: Settings[W]): void {
+    const wish = this.#wishes[what].shift();
+    const chosen = this.#store.value.settings[what];
+    if (this.#wishes[what].length > 0 || (wish !== undefined && wish !== chosen)) return;
+    this.keep({ [what]: value });
+  }
+
+  /** Also told of what only the agent has asked for. */
+  #refused<W extends Wish>(what: W, current: Settings[W]): void {
+    if (this.#wishes[what].length > 0) this.#answer(what, current);
   }
 
   #stopped(): void {

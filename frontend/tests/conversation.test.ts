@@ -727,6 +727,66 @@ test("a refusal leaves the voice and the speed that were there", async () => {
   assert.equal(conversation.state.settings.speed, 1.2);
 });
 
+const speed = (to: number) => ({ action: "speed_changed", data: { speed: to } }) as const;
+const voice = (name: string) => ({ action: "voice_changed", data: { name } }) as const;
+
+test("a confirmation that comes late undoes no newer choice", async () => {
+  const { conversation, socket } = await started();
+  const settings = () => conversation.state.settings;
+  for (const to of [1.1, 1.2, 1.3]) conversation.changeTTSSpeed(to);
+  for (const to of [1.1, 1.2, 1.3]) {
+    socket.receive(speed(to));
+    assert.equal(settings().speed, 1.3);
+  }
+  conversation.changeVoice("alice");
+  conversation.changeVoice("");
+  socket.receive(voice("alice"));
+  assert.equal(settings().voice, "");
+  assert.equal(conversation.state.currentVoiceName, "alice");
+});
+
+test("after the last confirmation a change in words counts again", async () => {
+  const { conversation, socket } = await started();
+  conversation.changeTTSSpeed(1.1);
+  socket.receive(speed(1.1));
+  socket.receive(speed(1.4));
+  assert.equal(conversation.state.settings.speed, 1.4);
+});
+
+test("what the server makes of the last choice is what is kept", async () => {
+  const { conversation, socket } = await started();
+  conversation.changeTTSSpeed(1.5);
+  socket.receive(speed(1.3));
+  assert.equal(conversation.state.settings.speed, 1.3);
+});
+
+test("a refusal that comes late undoes no newer choice", async () => {
+  const { conversation, socket } = await started();
+  const settings = () => conversation.state.settings;
+  conversation.changeVoice("nobody");
+  conversation.changeVoice("alice");
+  socket.receive(refused("voice"));
+  assert.equal(settings().voice, "alice");
+  socket.receive(voice("alice"));
+  conversation.changeVoice("nobody");
+  conversation.changeVoice("");
+  socket.receive(refused("voice"));
+  assert.equal(settings().voice, "");
+  socket.receive(refused("voice")); // what the agent asked for
+  assert.equal(settings().voice, "");
+});
+
+test("a session that is lost owes no answer", async () => {
+  const { environment, conversation, clock, socket } = await started();
+  conversation.changeTTSSpeed(1.1);
+  conversation.changeTTSSpeed(1);
+  socket.end();
+  clock.advance(500);
+  admit(environment.socket, "s2");
+  environment.socket.receive(speed(1.4)); // in words
+  assert.equal(conversation.state.settings.speed, 1.4);
+});
+
 test("what is no number is no speed and no volume", async () => {
   const { conversation, socket } = await started();
   assert.throws(() => conversation.changeTTSSpeed(NaN), RangeError);

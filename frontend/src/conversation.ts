@@ -375,7 +375,7 @@ class Spoken implements Conversation {
     this.#leave();
     if (connection === "waiting") this.#lost(before === "open");
     else if (connection === "closed" && reason !== undefined) {
-      if (streaming) this.#stop();
+      if (streaming || this.#opening) this.#stop();
       this.#ended(wasAdmitted ? "session-ended" : "connection-refused", reason);
     }
   }

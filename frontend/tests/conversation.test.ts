@@ -117,6 +117,19 @@ test("a stop while the microphone is still being opened closes it then", async (
   assert.equal(conversation.state.loading, false);
 });
 
+test("an end by the server while the microphone is being opened closes it then", async () => {
+  const { environment, conversation } = setUp();
+  admit(environment.socket);
+  const starting = conversation.toggleStreaming();
+  environment.socket.end(1000, "idle");
+  await starting;
+  assert.equal(environment.audio.microphones[0]?.closed, true);
+  assert.equal(conversation.state.streaming, false);
+  assert.equal(conversation.state.loading, false);
+  await conversation.toggleStreaming();
+  assert.equal(environment.sockets.length, 2);
+});
+
 test("a refused microphone is told in words and by a code, and leaves nothing open", async () => {
   const { environment, conversation } = setUp();
   admit(environment.socket);

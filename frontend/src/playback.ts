@@ -208,7 +208,7 @@ export class Playback {
     const at = time === null ? this.#clock.now() : this.#output.audibleAt(time);
     const wait = Math.max(0, at - this.#clock.now());
     const coming = {
-      then: () => then(at),
+      then: () => then(Math.min(at, this.#clock.now())), // it may be heard earlier, see #hear
       cancel: this.#clock.after(wait, () => this.#hear(coming)),
     };
     this.#coming.push(coming);

@@ -83,6 +83,20 @@ test("a browser whose latency wavers does not finish a reply before its last chu
   assert.deepEqual(told.filter((each) => order.includes(each)), order);
 });
 
+test("a browser whose latency wavers tells of nothing before its time, nor out of order", () => {
+  const { clock, output, playback, told, at } = setUp();
+  let latency = 500;
+  output.audibleAt = (time) => time * 1000 + latency;
+  playback.begin();
+  playback.play(1, chunk(100), RATE);
+  output.play(150);
+  latency = LATENCY_MS;
+  playback.play(2, chunk(100), RATE);
+  while (!told.includes("played 2")) output.play(1);
+  assert.ok((at["played 1"] as number) <= (at["played 2"] as number));
+  assert.ok((at["played 2"] as number) <= clock.now());
+});
+
 test("a reply whose end is told after its last sample is finished too", () => {
   const { output, playback, told } = setUp();
   playback.begin();

@@ -181,6 +181,7 @@ class Spoken implements Conversation {
   #admitted = false; // to a session, rather than waiting for one
   #away = false; // the connection, since a session was lost or did not begin; and that was told
   #closed = false;
+  #uploads = 0; // that are not over
   #cancelUnduck = () => {};
 
   constructor(url: URL, options: ConversationOptions, environment: Environment) {
@@ -609,6 +610,7 @@ class Spoken implements Conversation {
   // --- files and drawings ---------------------------------------------------------------------
 
   async uploadFile(file: File): Promise<void> {
+    this.#uploads += 1;
     this.#store.set({ uploading: true });
     this.#session.solved("upload-failed", "upload-unsent");
     this.#session.expect();
@@ -621,7 +623,8 @@ class Spoken implements Conversation {
       this.#fail(refused);
       throw refused;
     } finally {
-      this.#store.set({ uploading: false });
+      this.#uploads -= 1;
+      this.#store.set({ uploading: this.#uploads > 0 });
     }
   }
 
@@ -660,7 +663,8 @@ class Refused extends Error {
 
 /** The nearest number from `low` to `high`; RangeError for what is no number. */
 function within(number: number, low: number, high: number): number {
-  if (Number.isNaN(number)) throw new RangeError(`a number from ${low} to ${high} is needed`);
+  // A page without types may pass anything.
+  if (Number.isNaN(Number(number))) throw new RangeError(`a number from ${low} to ${high} is needed`);
   return Math.min(high, Math.max(low, number));
 }
 

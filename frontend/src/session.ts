@@ -298,9 +298,10 @@ export class Session implements PlaybackListener {
       currentSessionId: data.session_id,
       queued: false,
       queuePosition: null,
-      // Of the session before: this one counts its turns anew and has a voice of its own.
+      // Of the session before: this one counts turns and speakers anew, with a voice of its own.
       traces: [],
       currentVoiceName: null,
+      currentSpeakerId: null,
       emotion: null,
     });
     this.#options.admitted();

@@ -804,8 +804,11 @@ test("what is no number is no speed and no volume", async () => {
   const { conversation, socket } = await started();
   assert.throws(() => conversation.changeTTSSpeed(NaN), RangeError);
   assert.throws(() => conversation.setVolume(NaN), RangeError);
+  assert.throws(() => conversation.changeTTSSpeed("fast" as never), RangeError);
+  assert.throws(() => conversation.setVolume(undefined as never), RangeError);
   assert.deepEqual(socket.of("change_tts_speed"), []);
-  assert.equal(conversation.state.settings.speed, 1);
+  const { speed, volume } = conversation.state.settings;
+  assert.deepEqual([speed, volume], [1, 1]);
 });
 
 test("settings of the last visit are used in this one", async () => {
@@ -1014,6 +1017,15 @@ test("each session has its own figures", async () => {
   assert.deepEqual(conversation.state.traces, []);
 });
 
+test("each session has to recognise its speakers", async () => {
+  const { environment, conversation, clock, socket } = await started();
+  socket.receive({ action: "speaker_updated", data: { speaker_id: "a", reason: "recognized" } });
+  socket.end();
+  clock.advance(500);
+  admit(environment.socket, "s2");
+  assert.equal(conversation.state.currentSpeakerId, null);
+});
+
 test("a refined transcript is for simultaneous mode only", async () => {
   for (const simGen of [false, true]) {
     const { conversation, socket } = await started({ simGen });
@@ -1146,6 +1158,21 @@ test("a refused file is refused in the server's words", async () => {
   assert.equal(conversation.state.streamState, "idle");
   assert.equal(conversation.state.uploading, false);
   assert.equal(conversation.state.problems.at(-1)?.code, "upload-failed");
+});
+
+test("of two files the second is still being sent when the first is refused", async () => {
+  const { environment, conversation } = await started();
+  const answers: ((response: Response) => void)[] = [];
+  environment.respond = () => new Promise((resolve) => answers.push(resolve));
+  const first = assert.rejects(conversation.uploadFile(new File(["x"], "a.pdf")));
+  const second = conversation.uploadFile(new File(["text"], "a.md"));
+  await settle();
+  answers[0]?.(Response.json({ detail: "Only text files." }, { status: 400 }));
+  await first;
+  assert.equal(conversation.state.uploading, true);
+  answers[1]?.(Response.json({ status: "ok" }));
+  await second;
+  assert.equal(conversation.state.uploading, false);
 });
 
 test("the next file takes the last one's refusal away", async () => {

@@ -222,6 +222,8 @@ export class Session implements PlaybackListener {
     finish_asr: ({ data }) => {
       this.transcript.user(data.text, data.turn_id, true);
       if (!this.playback) return; // the user has stopped since, which calls off the answer
+      // What was not heard by now was dropped, unless both talk at the same time.
+      if (!this.#options.simGen) this.transcript.cutOff(data.turn_id);
       this.waterfall.transcribed(data.turn_id);
       this.#awaited = data.turn_id;
       this.#expected = 0;

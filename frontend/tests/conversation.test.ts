@@ -464,6 +464,28 @@ test("a stop marks what was not heard, and the next reply plays in the same cont
   assert.equal(socket.of("tts_chunk_played").at(-1)?.chunk_index, 31);
 });
 
+test("an answer that was stopped before it sounded is not still to come", async () => {
+  const { conversation, socket } = await started();
+  heard(socket, "hello", 1);
+  socket.receive({ action: "update_resp", data: { text: "Hello there.", turn_id: 1 } });
+  heard(socket, "what time", 2, false);
+  socket.receive({ action: "finish_resp", data: { text: "Hello there.", turn_id: 1 } });
+  socket.receive({ action: "stop_tts", data: "" });
+  heard(socket, "what time is it", 2);
+  const answer = conversation.state.messages.find(({ role }) => role === "assistant");
+  assert.deepEqual([answer?.interrupted, answer?.heardChars], [true, 0]);
+});
+
+test("where both talk at the same time, more words cut nothing off", async () => {
+  const { conversation, audio, socket } = await started({ simGen: true });
+  heard(socket, "hello", 1);
+  reply(socket, 1, "Hello there.", [1, 2, 3]);
+  audio.output.play(150);
+  heard(socket, "go on", 2);
+  const answer = conversation.state.messages.find(({ role }) => role === "assistant");
+  assert.equal(answer?.interrupted, undefined);
+});
+
 test("the hard resume plays once more what was not heard, as the same reply", async () => {
   const { conversation, audio, socket } = await speaking();
   for (const action of ["stop_tts", "start_tts", "resume_tts"] as const) {

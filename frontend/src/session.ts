@@ -61,6 +61,7 @@ export class Session implements PlaybackListener {
   #aligned = false; // its chunks tell how much of its text they say
   #awaited = 0; // the turn that was accepted and has no reply yet
   #expected = 0; // the turn that no words of the user were for
+  #before = Infinity; // the turn whose text had come last when the awaited one was accepted
   #traced = 0; // the turn of the last trace
   #speed = 1; // that the server has confirmed
   // On their way, in their order, which is that of the answers.
@@ -120,6 +121,7 @@ export class Session implements PlaybackListener {
   expect(): void {
     if (this.#awaited) return;
     this.#awaited = this.#expected = this.#replying + 1;
+    this.#before = Infinity;
     if (this.#store.value.streamState === "idle") this.turn("processing");
   }
 
@@ -176,7 +178,7 @@ export class Session implements PlaybackListener {
   began(index: number, at: number): void {
     const turnId = this.#chunks.get(index)?.turnId;
     if (turnId === undefined) return;
-    this.#answered(turnId);
+    this.#replied(turnId);
     this.transcript.goesOn(turnId);
     this.#trace(this.waterfall.audible(turnId, at, this.#clock.wall()));
     this.#show();
@@ -226,6 +228,7 @@ export class Session implements PlaybackListener {
       if (!this.#options.simGen) this.transcript.cutOff(data.turn_id);
       this.waterfall.transcribed(data.turn_id);
       this.#awaited = data.turn_id;
+      this.#before = this.#options.simGen ? Infinity : this.#replying;
       this.#expected = 0;
       this.turn("processing");
     },
@@ -318,10 +321,16 @@ export class Session implements PlaybackListener {
 
   #told(text: string, turnId: number): void {
     this.transcript.assistant(text, turnId, true);
-    this.#answered(turnId);
+    this.#replied(turnId);
     if (this.playback) return;
     this.transcript.silent(turnId);
     this.turn("idle"); // no audio will say that it is over
+  }
+
+  /** Turns and replies are counted apart by some servers: there a new reply is the answer. */
+  #replied(turnId: number): void {
+    if (turnId > this.#before) this.#awaited = 0;
+    else this.#answered(turnId);
   }
 
   #answered(turnId: number): void {

@@ -1000,6 +1000,29 @@ test("a cough while the agent thinks leaves it thinking", async () => {
   assert.equal(conversation.state.streamState, "idle");
 });
 
+test("a server that counts replies apart from turns leaves nobody thinking", async () => {
+  const { conversation, audio, socket } = await started();
+  for (const [turnId, replyId] of [[3, 1], [5, 2]] as const) {
+    heard(socket, "hello", turnId); // it counts coughs, too
+    assert.equal(conversation.state.streamState, "processing");
+    reply(socket, replyId, "Hello there.", [replyId]);
+    socket.receive({ action: "tts_finished", data: {} });
+    audio.output.play(500);
+    assert.equal(conversation.state.streamState, "idle");
+  }
+});
+
+test("a reply that goes on after all is no answer to what was accepted since", async () => {
+  const { conversation, audio, socket } = await started();
+  heard(socket, "hello", 1);
+  socket.receive({ action: "update_resp", data: { text: "Hello there.", turn_id: 1 } });
+  heard(socket, "what time is it", 2);
+  reply(socket, 1, "Hello there.", [1]);
+  socket.receive({ action: "tts_finished", data: {} });
+  audio.output.play(500);
+  assert.equal(conversation.state.streamState, "processing");
+});
+
 test("a turn that is given up leaves nobody thinking, and its text not still to come", async () => {
   const { conversation, socket } = await started();
   heard(socket, "what time is it", 1);

@@ -588,6 +588,7 @@ class Dialogue:
 
     def _final(self, text: str, tag: str | None, now: float) -> list[BaseEvent]:
         speech = self._speech
+        out = self._hear_on(now) if self.segment == "open" and not speech.decodes else []
         speech.decodes = max(0, speech.decodes - 1)
         if self.segment == "closing" and not speech.decodes:
             return self._judge_final(_join(speech.prefix, text), tag, now)
@@ -596,8 +597,17 @@ class Dialogue:
             return self._close(now, "no words")  # noise, or the end of speech was never told
         verdict = self._verdict(speech.prefix, tag)
         if self.sounding and _accepts(verdict):  # row 6e
-            return [self._decide("6e", "stop the reply", verdict), *self._interrupt("reopened")]
-        return []
+            out.append(self._decide("6e", "stop the reply", verdict))
+            out += self._interrupt("reopened")
+        return out
+
+    def _hear_on(self, now: float) -> list[BaseEvent]:
+        """Row 5d: the recogniser took a pause for the end; who speaks goes on, in a new piece."""
+        self._speech.cut = False
+        return [
+            self._decide("5d", "a new piece", speech_s=self._speech_s(now)),
+            TurnASRStartRequested(turn_id=self._m, resume=True),
+        ]
 
     def _lost(self, reason: str, now: float) -> list[BaseEvent]:
         """A piece cannot be understood; the segment goes on if there is another behind it."""

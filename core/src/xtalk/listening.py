@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import aclosing
 from typing import Any
 
@@ -34,6 +34,7 @@ class Segment:
 
     def __init__(self, turn_id: int, pre_roll: list[AudioFrame]) -> None:
         self.turn_id = turn_id
+        self.heard = False  # the recogniser took some of it
         self.ended = False
         self.ended_at = 0.0
         self.waiting_s = sum(frame.seconds for frame in pre_roll)
@@ -56,9 +57,13 @@ class Segment:
 
     def fail(self, error: Exception) -> None:
         self._error = error
-        self._frames.clear()
-        self.waiting_s = 0.0
+        self.take()
         self._awake()
+
+    def take(self) -> list[AudioFrame]:
+        """All audio since the last time."""
+        frames, self._frames, self.waiting_s = self._frames, [], 0.0
+        return frames
 
     def _awake(self) -> None:
         if self._wake is not None and not self._wake.done():
@@ -70,7 +75,7 @@ class Segment:
             if self._error is not None:
                 raise self._error
             if self._frames:
-                frames, self._frames, self.waiting_s = self._frames, [], 0.0
+                frames, self.heard = self.take(), True
                 if len(frames) == 1:
                     yield frames[0]
                 else:
@@ -89,7 +94,8 @@ class Listening:
     error when a segment cannot be decoded. Audio is never dropped from the middle: a recogniser
     that falls `backlog_s` behind loses the segment. One that has not given the final transcript of
     a segment for `patience_s`, while another segment waits, loses that one and goes on with the
-    next; how long the last may take is for others to say.
+    next; how long the last may take is for others to say. A final transcript before the end mark
+    ends the segment; what the recogniser did not take of its audio is the pre-roll of the next.
     """
 
     def __init__(
@@ -153,11 +159,11 @@ class Listening:
             self._open.end(self._now())
             self._close()
 
-    def _close(self) -> None:
+    def _close(self, unheard: Iterable[AudioFrame] = ()) -> None:
         """What was heard belongs to the segment that ends here, and to no other."""
         self._open = None
-        self._ring.clear()
-        self._ring_s = 0.0
+        self._ring = deque(unheard)
+        self._ring_s = sum(frame.seconds for frame in self._ring)
 
     def abort(self) -> None:
         """Forget every segment, open or under decoding; no transcript of them follows.
@@ -202,9 +208,11 @@ class Listening:
 
     def _finish(self, segment: Segment, transcript: Transcript) -> None:
         if not segment.ended:  # the recogniser decided by itself that this was all
+            if not segment.heard:
+                raise ModelError("the recogniser gave a final transcript before it took any audio")
             segment.end(self._now())
             if self._open is segment:
-                self._close()
+                self._close(segment.take())
         lag_s = self._now() - segment.ended_at
         self._lagging = self._lagging + 1 if lag_s > LAG_S else 0
         if self._lagging == LAGGING_SEGMENTS:

@@ -536,6 +536,47 @@ def test_row_5b_a_click_before_speech_does_not_end_it() -> None:
     assert talk.state[0] == "open"
 
 
+def test_row_5d_a_final_text_before_the_end_begins_a_new_piece() -> None:
+    talk = Talk()
+    talk.mark()
+    talk.clear()
+    talk.say("the first half", final=True)
+    start = talk.command(ev.TurnASRStartRequested)
+    assert start.resume and start.turn_id == 1
+    assert talk.state[0] == "open" and talk.decisions[-1].rule == "5d"
+    talk.say("and the")
+    talk.mark(False)
+    talk.say("and the rest", final=True)
+    assert talk.sent[-1] == "finish_asr the first half and the rest"
+
+
+def test_row_5d_the_text_of_a_piece_that_was_ended_begins_none() -> None:
+    talk = Talk()
+    talk.mark()
+    talk.at(30.0)
+    talk.clear()
+    talk.say("the first half", final=True)
+    assert talk.command(ev.TurnASRStartRequested) is None
+
+
+def test_row_5d_a_pause_behind_a_cut_is_not_taken_for_the_end() -> None:
+    talk = Talk()
+    talk.mark()
+    talk.at(30.0)
+    talk.say("the first half", final=True)
+    talk.say("", final=True)
+    assert talk.state[0] == "open"
+
+
+def test_row_5d_an_accepted_piece_stops_the_reply() -> None:
+    talk = Talk().talking()
+    talk.mark()
+    talk.clear()
+    talk.say("stop it", final=True)
+    assert talk.sent == ["stop_tts"] and talk.state == ("open", "idle", False)
+    assert talk.command(ev.TurnASRStartRequested).resume
+
+
 def test_row_5a_an_end_without_a_segment_frees_the_page() -> None:
     talk = Talk()
     talk.mark(False)

@@ -126,6 +126,59 @@ def test_a_recogniser_that_fails_in_the_last_piece_costs_that_piece(
     assert [input["content"] for input in agent.inputs] == ["this is number 1 this is number 2"]
 
 
+class Ending(ScriptedASR):
+    """Takes `most_s` of audio for all, and 0.3 s to say so; tells how much it heard."""
+
+    def __init__(self, most_s: float) -> None:
+        super().__init__()
+        self.most_s = most_s
+
+    def clone(self) -> Ending:
+        return self
+
+    async def transcribe(self, frames: AsyncIterator[Any]) -> AsyncIterator[Transcript]:
+        heard_s = 0.0
+        if self.most_s:
+            async for frame in frames:
+                heard_s += frame.seconds
+                if heard_s > self.most_s:
+                    break
+        await anyio.sleep(0.3 if self.most_s else 0.0)
+        self.heard.append(heard_s)
+        yield Transcript(text=f"this is number {len(self.heard)}", final=True)
+
+
+def test_a_recogniser_that_ends_a_segment_by_itself_hears_the_rest_in_another(
+    talk: Any, run: Any
+) -> None:
+    agent, asr = ScriptedAgent(), Ending(2.0)
+
+    async def main() -> None:
+        async with talk(asr=asr, agent=agent) as call:
+            await call.say(5.0)
+            await call.client.wait_for(m.FinishAsr)
+            assert "error" not in call.actions()
+
+    run(main)
+    assert len(asr.heard) == 3
+    assert sum(asr.heard) > 5.0, "nothing is lost while it decides"
+    said = " ".join(f"this is number {number}" for number in (1, 2, 3))
+    assert [input["content"] for input in agent.inputs] == [said]
+
+
+@pytest.mark.parametrize("config", [{}, {"sim_gen": True}])
+def test_a_recogniser_that_listens_to_nothing_is_told(talk: Any, run: Any, config: Any) -> None:
+    async def main() -> None:
+        async with talk(asr=Ending(0.0), config=config) as call:
+            await call.say(2.0)
+            await anyio.sleep(2)
+            assert [error.message for error in call.client.received(m.Error)] == [
+                "the recogniser gave a final transcript before it took any audio"
+            ]
+
+    run(main)
+
+
 def test_the_backlog_is_that_of_all_segments(talk: Any, run: Any) -> None:
     config = {"asr_backlog_sec": 6.0, "decode_timeout_sec": 60.0}
 

@@ -265,7 +265,7 @@ class Spoken implements Conversation {
       else sound.close();
     } catch (error) {
       if (!(error instanceof AudioFailure)) throw error;
-      this.#fail(error);
+      if (run === this.#run) this.#fail(error);
     } finally {
       if (run === this.#run) this.#opening = false;
       this.#showLoading();
@@ -290,7 +290,16 @@ class Spoken implements Conversation {
     this.#store.set({ streaming: true });
     this.#session.solved(...NO_SOUND);
     this.#announce();
+    this.#catchUp(sound);
     void this.refreshDevices(); // which have names now
+  }
+
+  /** Use what was chosen while the microphone was being opened. */
+  #catchUp(sound: Sound): void {
+    const { inputDevice, outputDevice, volume } = this.state.settings;
+    sound.playback.setVolume(volume);
+    if (inputDevice !== sound.inputDevice) void this.selectInput(inputDevice);
+    if (outputDevice !== sound.outputDevice) void this.selectOutput(outputDevice);
   }
 
   #stop(): void {
@@ -565,32 +574,29 @@ class Spoken implements Conversation {
   }
 
   async selectInput(deviceId: string): Promise<void> {
-    const used = () => this.#sound?.listen(deviceId);
-    const works = await this.#select("inputDevice", deviceId, used);
+    const works = await this.#select("inputDevice", deviceId, (sound) => sound.listen(deviceId));
     if (works && this.#sound) this.#session.solved(...NO_SOUND);
   }
 
   async selectOutput(deviceId: string): Promise<void> {
-    const used = () => this.#sound?.playback.setDevice(deviceId);
-    const works = await this.#select("outputDevice", deviceId, used);
+    const works = await this.#select("outputDevice", deviceId, (sound) => sound.playOn(deviceId));
     if (works) this.#session.solved("loudspeaker-failed");
   }
 
-  /** Whether it can be used; if not, the setting is the one before again. */
+  /** Whether it is used, now or from the start on; if not, the setting is what is in use. */
   async #select(
     which: "inputDevice" | "outputDevice",
     deviceId: string,
-    used: () => Promise<void> | undefined,
+    use: (sound: Sound) => Promise<boolean>,
   ): Promise<boolean> {
-    const before = this.state.settings[which];
+    const sound = this.#sound;
     this.#session.keep({ [which]: deviceId });
+    if (!sound) return true;
     try {
-      await used();
-      return true;
+      return await use(sound);
     } catch (error) {
       if (!(error instanceof AudioFailure)) throw error;
-      const chosen = this.state.settings[which] === deviceId; // and none since
-      if (chosen) this.#session.keep({ [which]: before });
+      this.#session.keep({ [which]: sound[which] });
       this.#fail(error);
       return false;
     }

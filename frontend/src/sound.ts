@@ -17,12 +17,23 @@ export class Sound {
   readonly ear: Ear;
   readonly #audio: Audio;
   readonly #listener: SoundListener;
+  /** In use, as they were asked for. */
+  inputDevice = "";
+  outputDevice: string;
   #microphone: Microphone | null = null;
-  #attempt = 0;
+  #inputs = 0; // tried
+  #outputs = 0;
   #closed = false;
 
-  private constructor(audio: Audio, playback: Playback, ear: Ear, listener: SoundListener) {
+  private constructor(
+    audio: Audio,
+    playback: Playback,
+    outputDevice: string,
+    ear: Ear,
+    listener: SoundListener,
+  ) {
     this.#audio = audio;
+    this.outputDevice = outputDevice;
     this.playback = playback;
     this.ear = ear;
     this.#listener = listener;
@@ -42,7 +53,7 @@ export class Sound {
     const playback = new Playback(output, clock, heard);
     try {
       const ear = new Ear(models, clock, () => playback.active, listener);
-      const sound = new Sound(audio, playback, ear, listener);
+      const sound = new Sound(audio, playback, settings.outputDevice, ear, listener);
       await sound.listen(settings.inputDevice);
       return sound;
     } catch (error) {
@@ -51,19 +62,42 @@ export class Sound {
     }
   }
 
-  /** Listen to this microphone from now on; if it cannot be opened, to the old one still. */
-  async listen(deviceId: string): Promise<void> {
-    const attempt = ++this.#attempt;
-    const microphone = await this.#audio.openMicrophone(deviceId, {
+  /**
+   * Listen to this microphone from now on; false when that was given up for another meanwhile.
+   *
+   * AudioFailure when it cannot be opened: then it listens to the old one still.
+   */
+  async listen(deviceId: string): Promise<boolean> {
+    const attempt = ++this.#inputs;
+    const givenUp = () => this.#closed || attempt !== this.#inputs;
+    const opening = this.#audio.openMicrophone(deviceId, {
       samples: (samples, rate) => {
         if (this.#microphone === microphone) this.ear.push(samples, rate);
       },
       ended: () => void this.#replace(),
     });
-    if (this.#closed || attempt !== this.#attempt) return microphone.close();
+    const microphone: Microphone | null = await unless(givenUp, opening);
+    if (microphone === null || givenUp()) {
+      microphone?.close();
+      return false;
+    }
     this.#microphone?.close();
     this.#microphone = microphone;
+    this.inputDevice = deviceId;
     this.ear.reset();
+    return true;
+  }
+
+  /** Be heard from this loudspeaker from now on; otherwise like `listen`. */
+  async playOn(deviceId: string): Promise<boolean> {
+    const attempt = ++this.#outputs;
+    const givenUp = () => this.#closed || attempt !== this.#outputs;
+    const routing = this.playback.setDevice(deviceId).then(() => {
+      this.outputDevice = deviceId;
+      return true;
+    });
+    const routed = await unless(givenUp, routing);
+    return routed !== null && !givenUp();
   }
 
   wake(): void {
@@ -84,7 +118,17 @@ export class Sound {
       await this.listen("");
     } catch (error) {
       if (!(error instanceof AudioFailure)) throw error;
-      if (!this.#closed) this.#listener.silenced(error);
+      this.#listener.silenced(error);
     }
+  }
+}
+
+/** What comes of it; null when it fails and nobody waits for it any more. */
+async function unless<T>(givenUp: () => boolean, attempt: Promise<T>): Promise<T | null> {
+  try {
+    return await attempt;
+  } catch (error) {
+    if (givenUp()) return null;
+    throw error;
   }
 }

@@ -1152,6 +1152,86 @@ test("a device that fails does not take back the one that was chosen since", asy
   assert.equal(conversation.state.settings.inputDevice, "mic3");
 });
 
+/** Microphones are opened, or fail, when the test says so: by their ids. */
+function asking({ audio }: FakeEnvironment) {
+  const open = audio.openMicrophone.bind(audio);
+  const answers = new Map<string, (failure?: AudioFailure) => void>();
+  audio.openMicrophone = async (id, listener) => {
+    const failure = await new Promise<AudioFailure | undefined>((answer) =>
+      answers.set(id, answer),
+    );
+    if (failure) throw failure;
+    return open(id, listener);
+  };
+  return (id: string, failure?: AudioFailure) => answers.get(id)?.(failure);
+}
+
+const broken = new AudioFailure("microphone-failed", "It is broken.");
+const open = (audio: FakeEnvironment["audio"]) =>
+  audio.microphones.filter(({ closed }) => !closed).map(({ deviceId }) => deviceId);
+
+test("what is chosen while the microphone is being opened is used from the start", async () => {
+  const { environment, conversation } = setUp();
+  admit(environment.socket);
+  const answer = asking(environment);
+  const starting = conversation.toggleStreaming();
+  await settle();
+  await conversation.selectInput("mic2");
+  await conversation.selectOutput("speaker2");
+  conversation.setVolume(0.3);
+  answer("");
+  await starting;
+  answer("mic2");
+  await settle();
+  const { output } = environment.audio;
+  assert.deepEqual([output.volume, output.device], [0.3, "speaker2"]);
+  assert.deepEqual(open(environment.audio), ["mic2"]);
+});
+
+test("when the last of two choices fails, what is set is what is used", async () => {
+  const { environment, conversation, audio } = await started();
+  const answer = asking(environment);
+  const choices = ["mic2", "mic3"].map((id) => conversation.selectInput(id));
+  answer("mic3", broken);
+  answer("mic2");
+  await Promise.all(choices);
+  assert.equal(conversation.state.settings.inputDevice, "");
+  assert.deepEqual(open(audio), [""]);
+  assert.deepEqual(conversation.state.problems.map(({ code }) => code), ["microphone-failed"]);
+});
+
+test("when both of two loudspeakers fail, the one in use is set", async () => {
+  const { conversation, audio } = await started();
+  audio.output.failure = new AudioFailure("loudspeaker-failed", "It is not there.");
+  await Promise.all(["speaker1", "speaker2"].map((id) => conversation.selectOutput(id)));
+  assert.equal(conversation.state.settings.outputDevice, "");
+  assert.equal(conversation.state.problems.length, 1);
+});
+
+test("a microphone that fails when it was given up for another is no problem", async () => {
+  const { environment, conversation, audio } = await started();
+  const answer = asking(environment);
+  const choices = ["mic2", "mic3"].map((id) => conversation.selectInput(id));
+  answer("mic3");
+  await settle();
+  answer("mic2", broken);
+  await Promise.all(choices);
+  assert.deepEqual(open(audio), ["mic3"]);
+  assert.deepEqual(conversation.state.problems, []);
+});
+
+test("a start that fails when it was given up is no problem of the next", async () => {
+  const { environment, conversation } = setUp();
+  admit(environment.socket);
+  const answer = asking(environment);
+  const starting = conversation.toggleStreaming();
+  await settle();
+  conversation.restart();
+  answer("", broken);
+  await starting;
+  assert.deepEqual(conversation.state.problems, []);
+});
+
 test("an unplugged microphone is replaced by the browser's choice, or ends the call", async () => {
   const { conversation, audio } = await started();
   audio.microphones[0]?.listener.ended();

@@ -589,9 +589,12 @@ def test_a_server_that_is_not_ready_yet_is_told_and_waited_for(visit: Visit) -> 
         watched = visit(server.http)
         page = watched.page
         expect(page.get_by_text("still building its models")).to_be_visible()
-        start(page)
+        page.click("#start")
+        expect(page.locator(".turn")).to_have_attribute("data-whose", "nobody")
+        expect(page.locator(".turn")).to_contain_text("Nobody hears you yet.")
         ready.set()
         expect(page.get_by_text("still building its models")).to_have_count(0, timeout=10_000)
+        expect(page.locator(".turn")).to_contain_text("Your turn. Go ahead.")
         watched.nothing()
         page.context.close()
 

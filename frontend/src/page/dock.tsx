@@ -40,6 +40,7 @@ export function turnKey(state: State): Key {
   if (!state.streaming) return "turn_off";
   if (state.connection !== "open") return "turn_away";
   if (state.queued) return "turn_queued";
+  if (state.currentSessionId === null) return "turn_unready";
   if (state.playback === "ducked") return "turn_ducked";
   if (state.playback === "paused") return "turn_paused";
   if (state.streamState === "speaking") return "turn_speaking";
@@ -51,7 +52,7 @@ export function turnKey(state: State): Key {
 type Owner = "you" | "agent" | "nobody";
 
 function owner(state: State): Owner {
-  if (!state.streaming || state.connection !== "open" || state.queued) return "nobody";
+  if (!state.streaming || state.currentSessionId === null) return "nobody";
   if (state.playback === "paused") return "you";
   return state.streamState === "speaking" || state.streamState === "processing" ? "agent" : "you";
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
 import anyio
@@ -14,6 +14,8 @@ from xtalk.audio import RATE_IN, AudioFrame, silence
 from xtalk.errors import ConfigError, ModelError, ModelTimeout
 from xtalk.remote import FINAL_S, SOUND_S, Refusal, Remote, Replay, Shared, read_key
 from xtalk.settings import ServiceConfig
+from xtalk.speech.interfaces import Transcript
+from xtalk.speech.remote import Growth, redecoded
 
 
 def test_by_default_an_adaptor_gives_up_before_the_engine_does() -> None:
@@ -234,5 +236,89 @@ def test_the_last_of_the_holders_closes_the_client(virtual_time: Any) -> None:
         for name, left in (("a", 1), ("b", 1), ("a", 0)):
             await shared.release(name)
             assert pool.open == left
+
+    virtual_time(check())
+
+
+class Decoder:
+    """Hears how many seconds a recording has; takes, or fails after, what `waits_s` says next."""
+
+    def __init__(self, *waits_s: float) -> None:
+        self.waits_s = list(waits_s)
+        self.asked: list[float] = []
+
+    async def __call__(self, pcm: bytes) -> Transcript:
+        self.asked.append(len(pcm) / (2 * RATE_IN))
+        wait_s = self.waits_s.pop(0) if self.waits_s else 0.1
+        await anyio.sleep(abs(wait_s))
+        if wait_s < 0:
+            raise ModelTimeout("too slow")
+        return Transcript(text=f"{len(pcm) // (2 * RATE_IN)}", tag="<complete>")
+
+
+async def redecoding(decoder: Decoder, seconds: int) -> list[tuple[float, Transcript]]:
+    """The transcripts of so much live speech, and when each came."""
+    began = anyio.current_time()
+    async with aclosing(redecoded(pcm(seconds), decoder)) as transcripts:
+        return [(round(anyio.current_time() - began, 3), each) async for each in transcripts]
+
+
+async def pcm(seconds: int) -> AsyncIterator[bytes]:
+    async for frame in live(seconds):
+        yield frame.pcm
+
+
+def test_a_whole_recording_is_decoded_each_time_it_has_grown_by_half(virtual_time: Any) -> None:
+    decoder = Decoder()
+    came = virtual_time(redecoding(decoder, 12))
+    assert decoder.asked == [1.5, 2.5, 4.5, 7.5, 11.5, 12.5]
+    assert [(each.text, each.final, each.tag) for _, each in came] == [
+        *((text, False, None) for text in ("1", "2", "4", "7", "11")),
+        ("12", True, "<complete>"),
+    ]
+
+
+def test_its_cost_grows_with_the_length_and_not_its_square() -> None:
+    for seconds in (0.5, 5, 60, 600):
+        growth, sent, total = Growth(), 0, round(2 * RATE_IN * seconds)
+        for size in range(0, total + 1, 640):
+            sent += size if growth.is_due(size) else 0
+        assert sent <= 3 * total
+        assert (sent > 0) == (seconds >= 1)
+
+
+def test_a_slow_decoder_is_asked_for_partials_for_a_fifth_of_the_time(virtual_time: Any) -> None:
+    decoder = Decoder(0.9, 0.9)
+    virtual_time(redecoding(decoder, 12))
+    assert decoder.asked == [1.5, 6.5, 11.5, 12.5]
+
+
+@pytest.mark.parametrize("wait_s", [3.5, -3.5], ids=["late", "failed"])
+def test_a_partial_that_is_late_or_fails_loses_nothing(virtual_time: Any, wait_s: float) -> None:
+    came = virtual_time(redecoding(Decoder(wait_s), 9))
+    assert came[-1][0] == 9.1
+    assert came[-1][1].text == "9"
+    assert [each.text for _, each in came[:-1]] == (["1"] if wait_s > 0 else [])
+
+
+def test_the_final_text_waits_for_no_partial(virtual_time: Any) -> None:
+    decoder = Decoder(60.0)
+    ((at_s, final),) = virtual_time(redecoding(decoder, 3))
+    assert (at_s, final.text, decoder.asked) == (3.1, "3", [1.5, 3.5])
+
+
+def test_the_final_text_fails_as_its_request_does(virtual_time: Any) -> None:
+    with pytest.raises(ModelTimeout):
+        virtual_time(redecoding(Decoder(-0.1), 0))
+
+
+def test_who_hangs_up_gives_up_the_partial(virtual_time: Any) -> None:
+    """No task is left, which the clock of the tests would tell."""
+
+    async def check() -> None:
+        decoder = Decoder(60.0)
+        with anyio.move_on_after(2.0):
+            await redecoding(decoder, 9)
+        assert decoder.asked == [1.5]
 
     virtual_time(check())

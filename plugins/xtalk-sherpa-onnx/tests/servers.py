@@ -6,6 +6,7 @@ FakeServer     replies as the Python servers do, and has faults
 
 from __future__ import annotations
 
+import asyncio
 import json
 import socket
 import struct
@@ -149,6 +150,18 @@ class FakePlainServer(FakeServer):
 
     async def say(self, request: web.Request, ws: web.WebSocketResponse, number: int) -> None:
         await ws.send_str(tuple(self.texts)[number])
+
+
+class FakeSlowServer(FakeServer):
+    """Takes a twentieth of a second for each message, and has heard nothing but in the last."""
+
+    async def converse(self, request: web.Request, ws: web.WebSocketResponse) -> None:
+        async for message in ws:
+            over = message.type is WSMsgType.TEXT
+            await asyncio.sleep(0.05)
+            await ws.send_str(json.dumps({"text": "hello" if over else "", "segment": 0}))
+            if over:
+                return
 
 
 class FakeOfflineServer(FakeServer):

@@ -12,6 +12,7 @@ import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from itertools import count
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -24,7 +25,7 @@ from xtalk_sherpa_onnx import catalogue, metadata
 from xtalk_sherpa_onnx.asr_local import LocalASR, SherpaOnnxLocal
 from xtalk_sherpa_onnx.asr_named import ParaformerLocal, SenseVoiceSmallLocal, ZipformerLocal
 from xtalk_sherpa_onnx.recognisers import FAMILIES, Recogniser
-from xtalk_sherpa_onnx.segments import Growth, joined, timed_words
+from xtalk_sherpa_onnx.segments import OfflineSegment, joined, timed_words
 
 from xtalk import schema
 from xtalk.audio import RATE_IN, AudioFrame
@@ -159,24 +160,22 @@ def test_trap_77_partials_of_a_whole_recording_cost_no_square_of_its_length(
     assert sum(decoded) < 4 * RATE_IN * 30
 
 
-def due(growth: Growth, seconds: int) -> list[int]:
-    """The seconds after which a recording is decoded that grows by one each time."""
-    return [at for at in range(1, seconds + 1) if growth.is_due(2 * RATE_IN * at)]
-
-
-def test_a_whole_recording_is_decoded_each_time_it_has_grown_by_half() -> None:
-    assert due(Growth(), 20) == [1, 2, 3, 5, 8, 12, 18]
-
-
 def test_a_slow_model_gives_partials_for_a_fifth_of_the_time(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    clock = iter([0.0, 1.2])
+    clock = count(step=1.2)
     monkeypatch.setattr("xtalk_sherpa_onnx.segments.time.perf_counter", lambda: next(clock))
-    growth = Growth()
-    with growth.decoding():
-        pass
-    assert due(growth, 20) == [6, 12, 18]
+    decoded: list[int] = []
+    stream = SimpleNamespace(
+        accept_waveform=lambda rate, samples: decoded.append(len(samples) // rate),
+        result=SimpleNamespace(text="", tokens=[], timestamps=[]),
+    )
+    segment = OfflineSegment(
+        SimpleNamespace(create_stream=lambda: stream, decode_stream=lambda stream: None)
+    )
+    for _ in range(20):
+        segment.push(bytes(2 * RATE_IN))
+    assert decoded == [1, 7, 13, 20]
 
 
 def test_the_event_loop_goes_on_while_it_decodes() -> None:

@@ -16,6 +16,7 @@ from servers import (
     FakeOldServer,
     FakePlainServer,
     FakeServer,
+    FakeSlowServer,
     real_server,
 )
 from tone_models import ToneModels, tones_pcm
@@ -383,8 +384,58 @@ def test_partials_of_an_offline_server_cost_no_square_of_the_length() -> None:
 
     with running(FakeOfflineServer()) as service:
         asyncio.run(check(service.port))
-        sent_s = sum(service.messages[0]) / (4 * RATE_IN)
+        sent_s = sum(map(sum, service.messages)) / (4 * RATE_IN)
         assert sent_s < 4 * 20
+
+
+def test_a_partial_of_an_offline_server_that_takes_too_long_is_no_loss() -> None:
+    async def speak() -> AsyncIterator[AudioFrame]:
+        service.hold()
+        yield AudioFrame(bytes(3 * RATE_IN), RATE_IN)
+        await _until(service.left.is_set)
+        service.release()
+        yield AudioFrame(bytes(640), RATE_IN)
+
+    async def check(port: int) -> None:
+        async with opened(port, mode="offline", timeout_s=0.5) as asr:
+            assert await _last(asr.transcribe(speak())) == "hello world"
+
+    with running(FakeOfflineServer()) as service:
+        asyncio.run(check(service.port))
+
+
+def test_the_final_text_of_an_offline_server_waits_for_no_partial() -> None:
+    async def speak() -> AsyncIterator[AudioFrame]:
+        service.hold()
+        yield AudioFrame(bytes(3 * RATE_IN), RATE_IN)
+        await _until(lambda: sum(map(sum, service.messages)) == 8 + 6 * RATE_IN)
+
+    async def answer() -> None:
+        """Once the partial was given up."""
+        await _until(service.left.is_set)
+        service.release()
+
+    async def check(port: int) -> None:
+        async with (
+            opened(port, mode="offline", timeout_s=60) as asr,
+            anyio.create_task_group() as group,
+        ):
+            group.start_soon(answer)
+            assert await _last(asr.transcribe(speak())) == "hello world"
+
+    with running(FakeOfflineServer()) as service:
+        asyncio.run(check(service.port))
+
+
+def test_a_recording_may_keep_a_streaming_server_busy_for_longer_than_speech() -> None:
+    """All of it is sent at once; the server says that it has heard nothing yet."""
+
+    async def check(port: int) -> None:
+        async with opened(port, timeout_s=0.3) as asr:
+            assert await asr.async_recognize(bytes(2 * RATE_IN * 10)) == "hello"
+
+    with running(FakeSlowServer()) as service:
+        asyncio.run(check(service.port))
 
 
 @pytest.mark.parametrize(

@@ -7,17 +7,16 @@ import copy
 import logging
 import re
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import AbstractAsyncContextManager, suppress
-from dataclasses import replace
+from contextlib import AbstractAsyncContextManager, aclosing, suppress
 from typing import Annotated, Any
 
-import anyio
 from pydantic import Field
 
 from xtalk.audio import RATE_IN, AudioFrame, pcm_to_float
 from xtalk.errors import ModelError
 from xtalk.remote import FINAL_S, Remote, Shared, Unreadable, grpc_answer
 from xtalk.speech.interfaces import ASR, Transcript
+from xtalk.speech.remote import give_up, redecoded
 from xtalk_asr_easy_turn.messages import HEALTH_CHECK, RECOGNIZE, message
 
 __all__ = ["EasyTurnASR"]
@@ -25,7 +24,6 @@ __all__ = ["EasyTurnASR"]
 log = logging.getLogger(__name__)
 
 TAG = re.compile(r"<(complete|incomplete|backchannel|wait)>", re.IGNORECASE)
-FIRST_S = 1.0  # an utterance shorter than this is decoded once, at its end
 # A channel whose service came back tries it at once, and not after up to two minutes.
 OPTIONS = (
     ("grpc.initial_reconnect_backoff_ms", 100),
@@ -74,7 +72,7 @@ class EasyTurnASR(ASR):
     async def close(self) -> None:
         checking, self._checking = self._checking, None
         if checking is not None:
-            await _give_up(checking)
+            await give_up(checking)
         await self._shared.release(self)
 
     def clone(self) -> EasyTurnASR:
@@ -111,22 +109,10 @@ class EasyTurnASR(ASR):
     async def transcribe(
         self, frames: AsyncIterator[AudioFrame]
     ) -> AsyncGenerator[Transcript, None]:
-        segment = bytearray()
-        pace = Pace()
-        text = ""
-        beside = _Beside()
-        try:
-            async for frame in frames:
-                segment += frame.pcm
-                partial = beside.result()
-                if partial is not None and partial.text != text:
-                    text = partial.text
-                    yield replace(partial, tag=None)  # the tag judges what is over
-                if beside.idle and pace.is_due(len(segment)):
-                    beside.begin(self._heard(bytes(segment)))
-        finally:
-            await beside.give_up()
-        yield replace(await self._heard(bytes(segment)), final=True)
+        pieces = (frame.pcm async for frame in frames)
+        async with aclosing(pieces), aclosing(redecoded(pieces, self._heard)) as transcripts:
+            async for transcript in transcripts:
+                yield transcript
 
     async def _heard(self, audio: bytes) -> Transcript:
         if not audio:
@@ -168,59 +154,6 @@ class EasyTurnASR(ASR):
         async with self._shared.use() as channel:
             call = channel.unary_unary(HEALTH_CHECK)(request, timeout=self._remote.timeout_s)
             return str(_read("HealthResponse", await grpc_answer(call)).status)
-
-
-class Pace:
-    """When to decode an utterance that grows: after a second, then whenever it grew by half.
-
-    So all decodes together, the final one included, send at most four times the utterance.
-    """
-
-    def __init__(self) -> None:
-        self._next = 2 * RATE_IN * FIRST_S
-
-    def is_due(self, size: int) -> bool:
-        """Whether to decode this many bytes now; if so, they count as decoded."""
-        if size < self._next:
-            return False
-        self._next = 1.5 * size
-        return True
-
-
-class _Beside:
-    """At most one decode beside the listening. One that fails is no loss: the final one tells."""
-
-    def __init__(self) -> None:
-        self._task: asyncio.Task[Transcript] | None = None
-
-    @property
-    def idle(self) -> bool:
-        return self._task is None
-
-    def begin(self, decode: Any) -> None:
-        self._task = asyncio.get_running_loop().create_task(decode)
-
-    def result(self) -> Transcript | None:
-        """What it found, once; None while there is nothing."""
-        if self._task is None or not self._task.done():
-            return None
-        task, self._task = self._task, None
-        try:
-            return task.result()
-        except ModelError:
-            return None
-
-    async def give_up(self) -> None:
-        if self._task is not None:
-            await _give_up(self._task)
-
-
-async def _give_up(task: asyncio.Task[Any]) -> None:
-    task.cancel()
-    with anyio.CancelScope(shield=True):
-        await asyncio.wait([task])
-    if not task.cancelled():
-        task.exception()  # or asyncio would complain that nobody asked for it
 
 
 def _read(name: str, content: bytes) -> Any:

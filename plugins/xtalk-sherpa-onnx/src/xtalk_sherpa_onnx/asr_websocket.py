@@ -25,9 +25,8 @@ from xtalk.remote import (
     open_socket,
 )
 from xtalk.speech.interfaces import ASR, Transcript
-from xtalk.speech.remote import is_audible
+from xtalk.speech.remote import is_audible, redecoded
 from xtalk_sherpa_onnx.replies import DONE, Segments, read
-from xtalk_sherpa_onnx.segments import Growth
 
 if TYPE_CHECKING:
     from websockets.asyncio.client import ClientConnection
@@ -42,8 +41,9 @@ class SherpaOnnxASR(ASR):
 
     Streaming: sound goes out as it comes and text comes back meanwhile, over one connection,
     which the C++ server lets the next segment use too; the Python server closes it, and the next
-    is made ahead. Offline: a segment is asked for when it is over, and for partials whenever it
-    has grown by half. A segment whose connection breaks before any text came is sent again.
+    is made ahead. Offline: a segment is asked for when it is over, and beside the listening for
+    partials whenever it has grown by half, which the final text does not wait for. A segment whose
+    connection breaks before any text came is sent again.
     """
 
     def __init__(
@@ -186,16 +186,12 @@ class SherpaOnnxASR(ASR):
     # --- an offline server ----------------------------------------------------------------------
 
     async def _asked(self, frames: AsyncIterator[AudioFrame]) -> AsyncGenerator[Transcript, None]:
-        growth = Growth()
-        pcm = bytearray()
-        async with aclosing(_resampled(frames)) as pieces:
-            async for piece in pieces:
-                pcm += piece
-                if growth.is_due(len(pcm)):
-                    with growth.decoding():
-                        transcript = await self._decoded(bytes(pcm))
-                    yield transcript
-        yield replace(await self._decoded(bytes(pcm)), final=True)
+        async with (
+            aclosing(_resampled(frames)) as pieces,
+            aclosing(redecoded(pieces, self._decoded)) as transcripts,
+        ):
+            async for transcript in transcripts:
+                yield transcript
 
     async def _decoded(self, pcm: bytes) -> Transcript:
         if not pcm:  # the C++ server does not bear a recording of no length

@@ -9,24 +9,21 @@ Both block while they decode, and belong to one thread at a time.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from xtalk.audio import RATE_IN, pcm_to_float
 from xtalk.errors import ModelError
 from xtalk.speech.interfaces import Transcript, Word
+from xtalk.speech.remote import Growth
 from xtalk_sherpa_onnx.recognisers import Recogniser
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-__all__ = ["Growth", "OfflineSegment", "OnlineSegment", "Segment", "begin", "joined", "timed_words"]
-
-PARTIAL_S = 1.0  # the least after which a whole recording is decoded again
-SHARE = 0.2  # of the time, for partials of whole recordings
+__all__ = ["OfflineSegment", "OnlineSegment", "Segment", "begin", "joined", "timed_words"]
 
 
 class Segment(Protocol):
@@ -103,8 +100,9 @@ class OfflineSegment:
     def push(self, pcm: bytes) -> Transcript:
         self._pcm += pcm
         if self._growth.is_due(len(self._pcm)):
-            with self._growth.decoding():
-                self._last = self._decode()
+            began = time.perf_counter()
+            self._last = self._decode()
+            self._growth.took_s = time.perf_counter() - began
         return self._last
 
     def end(self, pcm: bytes = b"") -> Transcript:
@@ -119,33 +117,6 @@ class OfflineSegment:
             result = stream.result
         words = timed_words(result.tokens, result.timestamps)
         return Transcript(text=result.text.strip(), words=words, lang=_language(result))
-
-
-class Growth:
-    """When a whole recording is decoded again for a partial text, and how long that takes.
-
-    After a second, then each time it has grown by half: by a second each time, the cost would grow
-    with the square of the length. A slow model does it more rarely, for a fifth of the time.
-    """
-
-    def __init__(self) -> None:
-        self._decoded = 0
-        self._took_s = 0.0
-
-    def is_due(self, size: int) -> bool:
-        """Whether a recording of this many bytes is to be decoded; then it counts as decoded."""
-        least_s = max(PARTIAL_S, self._took_s / SHARE)
-        if size - self._decoded < max(2 * RATE_IN * least_s, self._decoded / 2):
-            return False
-        self._decoded = size
-        return True
-
-    @contextmanager
-    def decoding(self) -> Iterator[None]:
-        """Around each decoding, to see how long it takes."""
-        began = time.perf_counter()
-        yield
-        self._took_s = time.perf_counter() - began
 
 
 class _told:

@@ -202,6 +202,21 @@ def test_no_log_level_shows_what_was_said(start: Start) -> None:
     assert "sk-secret" not in log
 
 
+@pytest.mark.parametrize("client", ["httpx", "httpx2"])
+def test_no_log_level_shows_the_addresses_of_requests(tmp_path: Path, client: str) -> None:
+    serve = ["serve", "--log-level", "debug", "--config", str(tmp_path / "absent.toml")]
+    code = (
+        f"import logging; from xtalk.cli import main; main({serve!r}); "
+        "logging.getLogger('xtalk.any').debug('plain'); "
+        f"logging.getLogger({client!r}).info('GET http://localhost/?key=sk-secret')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=LIMIT_S
+    )
+    assert "DEBUG xtalk.any: plain" in done.stderr
+    assert "sk-secret" not in done.stderr
+
+
 def test_models_that_cannot_be_built_end_it(start: Start) -> None:
     process, _, _ = start(EXAMPLE.replace("ToneTTS", "ToneTSS"))
     _, err = process.communicate(timeout=20)

@@ -17,6 +17,7 @@ from typing import Any
 
 from xtalk.commands import Commands, add_all
 from xtalk.errors import PluginError, XtalkError
+from xtalk.log_utils import CLIENTS, keep_discreet
 from xtalk.plugins import Plugin, Plugins, installed_version
 
 __all__ = ["main"]
@@ -51,7 +52,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _set_up_logging(debug: bool) -> None:
-    """Everything when debugging; else nothing, unless a command asks for a log of its own."""
+    """Everything when debugging; else nothing, unless a command asks for a log of its own.
+
+    What may hold keys is in neither.
+    """
+    keep_discreet(*CLIENTS)
     if debug:
         logging.basicConfig(level=logging.DEBUG)
     logger = logging.getLogger("xtalk")

@@ -30,3 +30,24 @@ def test_setting_up_twice_keeps_one_handler(
     log_utils.setup_logging(logging.DEBUG)
     log_utils.logger.debug("once")
     assert capsys.readouterr().err.count("once") == 1
+
+
+def test_other_loggers_are_kept_discreet_unless_their_level_was_chosen() -> None:
+    quiet, chosen = (logging.getLogger(f"{__name__}.{name}") for name in ("quiet", "chosen"))
+    chosen.setLevel(logging.DEBUG)
+    log_utils.keep_discreet(quiet.name, chosen.name)
+    assert (quiet.level, chosen.level) == (logging.WARNING, logging.DEBUG)
+
+
+@pytest.mark.parametrize("client", ["httpx", "httpx2", "httpcore2.http11", "openai._base_client"])
+def test_no_command_shows_what_clients_log_of_their_requests(client: str) -> None:
+    code = (
+        "import logging; from xtalk.cli import main; main(['--debug', 'plugins']); "
+        "logging.getLogger('xtalk.any').debug('plain'); "
+        f"logging.getLogger({client!r}).info('GET http://localhost/?key=sk-secret')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert "plain" in done.stderr
+    assert "sk-secret" not in done.stderr

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
+from functools import partial
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +27,12 @@ pytest.importorskip("mcp", reason="the extra mcp is not installed")
 
 from xtalk_agent_langchain.agent import DefaultAgent
 
+pytestmark = pytest.mark.real_time
+
 SERVER = str(Path(__file__).parent / "mcp_server.py")
 PAGES = str(Path(__file__).parent / "mcp_pages.py")
 PIPES = {"command": sys.executable, "args": [SERVER], "env": {"SHELF": "Anna"}}
+PAGES_ON_PIPES = {"command": sys.executable, "args": [PAGES]}
 
 
 @pytest.fixture
@@ -187,9 +194,7 @@ def test_what_is_no_plain_text_is_told_too(server: FakeOpenAI, model: dict[str, 
 
 def test_all_pages_of_the_list_of_tools_are_read(server: FakeOpenAI, model: dict[str, Any]) -> None:
     async def test() -> None:
-        async with opened(
-            build(model, shelf={"command": sys.executable, "args": [PAGES]})
-        ) as agent:
+        async with opened(build(model, shelf=PAGES_ON_PIPES)) as agent:
             await turn(agent, "hello")
 
     run(test)
@@ -199,10 +204,8 @@ def test_all_pages_of_the_list_of_tools_are_read(server: FakeOpenAI, model: dict
 def test_servers_with_tools_of_one_name_are_told_of_once(
     server: FakeOpenAI, model: dict[str, Any], caplog: pytest.LogCaptureFixture
 ) -> None:
-    pages = {"command": sys.executable, "args": [PAGES]}
-
     async def test() -> None:
-        prototype = build(model, one=pages, two=pages)
+        prototype = build(model, one=PAGES_ON_PIPES, two=PAGES_ON_PIPES)
         async with opened(prototype):
             for _ in range(2):
                 async with opened(prototype.clone()) as agent:
@@ -231,6 +234,58 @@ def test_a_server_that_is_not_there_costs_its_tools(
 
     run(test)
     assert "the MCP server shelf cannot be used (FileNotFoundError)" in caplog.text
+
+
+@pytest.fixture
+def all_logged(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixture]:
+    """Everything that any library logs, as in a program that has just set up logging."""
+    known = logging.root.manager.loggerDict.values()
+    levels = {each: each.level for each in known if isinstance(each, logging.Logger)}
+    for each in levels:
+        each.setLevel(logging.NOTSET)
+    caplog.set_level(logging.DEBUG)
+    yield caplog
+    for each, level in levels.items():
+        each.setLevel(level)
+
+
+def test_the_log_of_a_connection_does_not_hold_the_address(
+    server: FakeOpenAI, model: dict[str, Any], address: str, all_logged: pytest.LogCaptureFixture
+) -> None:
+    use(server, build(model, shelf={"url": f"{address}?key=sk-secret"}))
+    assert "DEBUG" in all_logged.text
+    assert "sk-secret" not in all_logged.text
+
+
+class Elsewhere(BaseHTTPRequestHandler):
+    """Says that what was asked for is now at the same address with a slash."""
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.send_response(301)
+        self.send_header("Location", f"{self.path}/")
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *said: object) -> None:
+        """Nothing."""
+
+
+def test_the_log_of_a_redirection_does_not_hold_the_address(
+    model: dict[str, Any], all_logged: pytest.LogCaptureFixture
+) -> None:
+    async def test(port: int) -> None:
+        async with opened(build(model, shelf={"url": f"http://127.0.0.1:{port}/sk-secret/mcp"})):
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Elsewhere) as elsewhere:
+        answering = threading.Thread(target=elsewhere.serve_forever)
+        answering.start()
+        run(partial(test, elsewhere.server_port))
+        elsewhere.shutdown()
+        answering.join()
+    assert "the MCP server shelf cannot be used" in all_logged.text
+    assert "sk-secret" not in all_logged.text
 
 
 def test_the_log_of_a_failure_does_not_hold_the_address(

@@ -23,6 +23,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 from xtalk.agent import AgentInput
 from xtalk.errors import ConfigError
+from xtalk.log_utils import keep_discreet
 from xtalk_agent_langchain.history import safe_name
 from xtalk_agent_langchain.tools import BoundTool
 
@@ -180,6 +181,9 @@ class _Connection:
         if server.command is not None:
             env = {name: value.get_secret_value() for name, value in server.env.items()}
             return Client(StdioServerParameters(command=server.command, args=server.args, env=env))
+        # They write addresses, which may hold a key: the last one also to warn of a redirection.
+        keep_discreet("httpx2", "httpcore2", "mcp")
+        keep_discreet("mcp.client.streamable_http", level=logging.CRITICAL)
         headers = {name: value.get_secret_value() for name, value in server.headers.items()}
         http = await stack.enter_async_context(create_mcp_http_client(headers=headers))
         return Client(streamable_http_client(str(server.url), http_client=http))

@@ -1,8 +1,12 @@
-"""A small MCP server: on its pipes, or, with a port, over HTTP. `die` ends it, `stare` stops it."""
+"""A small MCP server: on its pipes, or, with a port, over HTTP.
+
+`die` ends it, `stare` stops it for good, `ponder` for as long as a test wants.
+"""
 
 from __future__ import annotations
 
 import os
+import socket
 import sys
 import time
 
@@ -43,6 +47,14 @@ async def stare(number: int) -> str:
     """Answer nothing any more, to nobody."""
     time.sleep(3600)  # noqa: ASYNC251 (the loop shall stand still)
     return "never"
+
+
+@server.tool(annotations=ToolAnnotations(read_only_hint=True))
+async def ponder(number: int) -> str:
+    """Do nothing else until whoever listens on that port hangs up."""
+    with socket.create_connection(("127.0.0.1", number)) as asker:
+        asker.recv(1)
+    return "pondered"
 
 
 @server.tool()

@@ -8,7 +8,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from functools import partial
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -132,6 +133,56 @@ def test_a_server_that_ends_costs_its_tools_until_it_is_back(
             await tools_come_back(server, agent)
             server.script(call("lend", {"number": 3}), say("Lent."))
             assert results(await turn(agent, "go")) == ["lent 3"]
+
+    run(test)
+
+
+@asynccontextmanager
+async def pondering(agent: DefaultAgent, server: FakeOpenAI) -> AsyncIterator[None]:
+    """A session's call keeps the MCP server from anything else, and the user interrupts it."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        server.script(call("ponder", {"number": listening.getsockname()[1]}))
+        async with anyio.create_task_group() as session:
+            session.start_soon(turn, agent, "go")
+            asker, _ = await anyio.to_thread.run_sync(listening.accept)
+            session.cancel_scope.cancel()
+    with asker:
+        yield
+
+
+def test_an_interrupted_call_costs_no_other_session_the_tools(
+    server: FakeOpenAI, model: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though the server, which does one thing at a time, is busy with it."""
+    monkeypatch.setattr("xtalk_agent_langchain.mcp.EXAMINE_S", 0.0)
+    told: list[list[Any]] = []
+
+    async def ask(session: DefaultAgent) -> None:
+        told.append(await turn(session, "go"))
+
+    async def test() -> None:
+        prototype = build(model, shelf=PIPES)
+        async with opened(prototype), opened(prototype.clone()) as session:
+            async with anyio.create_task_group() as other, pondering(prototype, server):
+                server.script(call("title", {"number": 3}), say("That one."))
+                other.start_soon(ask, session)
+                await anyio.wait_all_tasks_blocked()
+            await turn(session, "hello")
+
+    run(test)
+    assert results(told[0]) == ["Book 3 of Anna"]
+    assert "tools" in server.requests[-1]
+
+
+def test_a_server_that_hangs_is_found_though_the_user_does_not_wait_for_it(
+    server: FakeOpenAI, model: dict[str, Any]
+) -> None:
+    async def test() -> None:
+        agent = build(model, shelf=PIPES, tool_timeout_s=0.5)
+        async with opened(agent), pondering(agent, server):
+            while "tools" in server.requests[-1]:
+                await turn(agent, "hello")
+            await tools_come_back(server, agent)
 
     run(test)
 

@@ -32,7 +32,7 @@ __all__ = ["McpServer", "McpTools"]
 log = logging.getLogger("xtalk.agent.langchain")
 
 OPEN_S = 10.0
-EXAMINE_S = 2.0
+EXAMINE_S = 2.0  # for another answer when a call had all its time
 FIRST_PAUSE_S = 1.0
 LONGEST_PAUSE_S = 300.0
 PAGES = 100  # of one server's list of tools: one that never ends is broken
@@ -73,6 +73,7 @@ class _Connection:
         self._given_up = False
         self._keeping: asyncio.Task[None] | None = None
         self._examining: asyncio.Task[None] | None = None
+        self._patience = anyio.CancelScope()  # of the examination
 
     async def open(self) -> None:
         """Returns when its tools are known, or it is plain that it does not answer."""
@@ -157,17 +158,25 @@ class _Connection:
                 return tools
         raise ValueError(f"the list of its tools has more than {PAGES} pages")
 
-    def _suspect(self) -> None:
-        """A call failed, or was given up: ask something else, beside the conversation."""
+    def _suspect(self, limit_s: float) -> None:
+        """Ask something else, beside the conversation; an answer may take `limit_s`."""
+        if self._keeping is None:
+            return
+        deadline = anyio.current_time() + limit_s
         if self._examining is None or self._examining.done():
+            self._patience = anyio.CancelScope(deadline=deadline)
             self._examining = asyncio.get_running_loop().create_task(self._examine())
+        else:
+            self._patience.deadline = min(self._patience.deadline, deadline)
 
     async def _examine(self) -> None:
         """If nothing works any more, connect anew."""
         client, broken = self._client, self._broken
         try:
-            with anyio.fail_after(EXAMINE_S):
+            with self._patience as patience:
                 await client.list_tools(cache_mode="refresh")
+            if patience.cancelled_caught:
+                raise TimeoutError
         except Exception as error:  # whatever a broken connection raises
             log.warning("the MCP server %s is gone (%s)", self.name, type(error).__name__)
             broken.set()
@@ -202,10 +211,15 @@ class _Connection:
         hints = about.get("annotations") or {}
 
         async def call(args: Mapping[str, Any], turn: AgentInput) -> str:
+            deadline = anyio.current_effective_deadline()
+            limit_s = deadline - anyio.current_time()
             try:
                 return _text(await self._client.call_tool(tool.name, dict(args)))
-            except BaseException:  # also when it was cancelled, as it took too long
-                self._suspect()
+            except BaseException:  # also when it was cancelled
+                # When the user interrupts it, a server that does one thing at a time is still busy:
+                # unless it gets the time that the call had, all sessions lose a sound connection.
+                late = anyio.current_time() >= deadline
+                self._suspect(EXAMINE_S if late else limit_s)
                 raise
 
         return BoundTool(

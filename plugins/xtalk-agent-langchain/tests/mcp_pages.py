@@ -1,7 +1,8 @@
-"""An MCP server on its pipes whose list of tools has two pages."""
+"""An MCP server on its pipes whose list of tools has two pages. With "slow" it has to be killed."""
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import anyio
@@ -21,6 +22,8 @@ async def main() -> None:
     server: Any = Server("pages", on_list_tools=listed)
     async with stdio_server() as (reader, writer):
         await server.run(reader, writer, server.create_initialization_options())
+    if "slow" in sys.argv:
+        await anyio.sleep_forever()
 
 
 if __name__ == "__main__":

@@ -187,6 +187,45 @@ def test_a_server_that_hangs_is_found_though_the_user_does_not_wait_for_it(
     run(test)
 
 
+@pytest.mark.parametrize(
+    "servers",
+    [{"one": PIPES, "two": PIPES}, {"slow": {**PAGES_ON_PIPES, "args": [PAGES, "slow"]}}],
+    ids=["two servers", "a server that is slow to end"],
+)
+def test_a_session_has_the_tools_though_it_begins_while_the_last_ends(
+    server: FakeOpenAI, model: dict[str, Any], servers: dict[str, Any]
+) -> None:
+    async def test() -> None:
+        prototype = build(model, **servers)
+        first, second = prototype.clone(), prototype.clone()
+        await first.open()
+        async with anyio.create_task_group() as ending:
+            ending.start_soon(first.close)
+            await anyio.wait_all_tasks_blocked()
+            await second.open()
+        await turn(second, "hello")
+        await second.close()
+
+    run(test)
+    assert server.requests[-1].get("tools")
+
+
+def test_a_session_that_is_opened_again_has_the_tools_again(
+    server: FakeOpenAI, model: dict[str, Any]
+) -> None:
+    agent = build(model, shelf=PIPES)
+    told: list[list[str]] = []
+
+    async def test() -> None:
+        for number in range(2):
+            server.script(call("lend", {"number": number}), say("Lent."))
+            async with opened(agent):
+                told.append(results(await turn(agent, "go")))
+
+    run(test)
+    assert told == [["lent 0"], ["lent 1"]]
+
+
 def test_no_session_waits_for_a_server_that_hangs(
     server: FakeOpenAI, model: dict[str, Any]
 ) -> None:

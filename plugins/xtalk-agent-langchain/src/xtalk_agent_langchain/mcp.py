@@ -60,7 +60,7 @@ class McpServer(BaseModel):
 class _Connection:
     """What keeps up the connection to one server. `tools` are those that can be called now.
 
-    A connection begins and ends in one task, as the client demands.
+    A connection begins and ends in one task, as the client demands. Once ended it stays so.
     """
 
     def __init__(self, name: str, server: McpServer) -> None:
@@ -75,19 +75,20 @@ class _Connection:
         self._examining: asyncio.Task[None] | None = None
         self._patience = anyio.CancelScope()  # of the examination
 
-    async def open(self) -> None:
-        """Returns when its tools are known, or it is plain that it does not answer."""
+    def begin(self) -> asyncio.Event:
+        """Connect. The event comes when the tools are known, or it is plain that none will be."""
         tried = asyncio.Event()
         self._keeping = asyncio.get_running_loop().create_task(self._keep(tried))
-        await tried.wait()
+        self._keeping.add_done_callback(lambda _: tried.set())
+        return tried
 
-    async def close(self) -> None:
+    def end(self) -> list[asyncio.Task[None]]:
+        """Disconnect, for good. It is done when these tasks are."""
         tasks = [task for task in (self._examining, self._keeping) if task is not None]
         self._examining = self._keeping = None
         for task in tasks:
             task.cancel()
-        if tasks:
-            await asyncio.wait(tasks)
+        return tasks
 
     async def _keep(self, tried: asyncio.Event) -> None:
         loop = asyncio.get_running_loop()
@@ -238,17 +239,19 @@ class McpTools:
         if servers:
             _need_mcp()
         self._servers = servers
-        self._connections = [_Connection(name, server) for name, server in servers.items()]
+        self._connections: list[_Connection] = []
         self._users = 0
+        self._opened = 0
 
     def again(self) -> McpTools:
         """The same servers with connections of its own, for another event loop."""
         return McpTools(self._servers)
 
     @property
-    def version(self) -> tuple[tuple[str, ...], ...]:
+    def version(self) -> tuple[object, ...]:
         """Changes with what there is."""
-        return tuple(tuple(tool.name for tool in each.tools) for each in self._connections)
+        names = (tuple(tool.name for tool in each.tools) for each in self._connections)
+        return (self._opened, *names)
 
     def tools(self) -> list[BoundTool]:
         return [tool for connection in self._connections for tool in connection.tools]
@@ -257,15 +260,18 @@ class McpTools:
         """The first connects to all servers, and waits OPEN_S for them at most."""
         self._users += 1
         if self._users == 1:
-            async with anyio.create_task_group() as group:
-                for connection in self._connections:
-                    group.start_soon(connection.open)
+            # New ones: the last may still be ending, and a server may take its time for that.
+            self._connections = [_Connection(*server) for server in self._servers.items()]
+            self._opened += 1
+            for tried in [connection.begin() for connection in self._connections]:
+                await tried.wait()
 
     async def close(self) -> None:
         self._users -= 1
         if self._users <= 0:
-            for connection in self._connections:
-                await connection.close()
+            connections, self._connections = self._connections, []
+            if ending := [task for connection in connections for task in connection.end()]:
+                await asyncio.wait(ending)
 
 
 def _need_mcp() -> None:

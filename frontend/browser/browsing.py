@@ -136,11 +136,17 @@ def watch(page: Page, home: str) -> Watched:
 class Puppet:
     """A server in the hands of the test: behind the page's WebSocket instead of the real one."""
 
-    def __init__(self, page: Page) -> None:
+    def __init__(self, page: Page, *, admits: bool = True) -> None:
+        self._admits = admits
         page.route_web_socket("**/ws", self._opened)
 
     def _opened(self, socket: WebSocketRoute) -> None:
         self._socket = socket
+        if self._admits:
+            self.admit()
+
+    def admit(self) -> None:
+        """Begin a session: at once, unless it was made not to."""
         self.say("session_info", {"session_id": "of-the-test"})
 
     def say(self, action: str, data: Any, **beside: Any) -> None:

@@ -218,6 +218,46 @@ def test_emotions_and_models_can_be_chosen_where_there_are_some(visit: Visit) ->
         page.context.close()
 
 
+class Unclonable(ScriptedAgent):
+    """An agent that no session can have."""
+
+    def clone(self) -> Unclonable:
+        raise RuntimeError("out of order")
+
+
+def test_a_model_that_is_refused_is_not_shown_as_chosen(visit: Visit) -> None:
+    pipeline = DefaultPipeline(FixedASR("go on"), ScriptedAgent(["Yes."]), Moody())
+    service = DefaultService(pipeline=pipeline)
+    service.alternatives = {"llm_agent": {"one": pipeline.llm_agent, "two": Unclonable(["No."])}}
+    with running(Xtalk(service_prototype=service)) as server:
+        page = visit(server.http).page
+        start(page)
+        page.click("#settings")
+        model = page.get_by_label("Language model")
+        model.select_option("two")
+        expect(page.locator(".notice.problem")).to_contain_text("no agent of that name")
+        expect(model).to_have_value("")
+        expect(model.locator("option")).to_have_text(["The server’s choice", "one", "two"])
+        page.context.close()
+
+
+def test_what_only_a_session_has_can_be_chosen_in_one_only(visit: Visit) -> None:
+    pipeline = DefaultPipeline(FixedASR("go on"), ScriptedAgent(["Yes."]), Moody())
+    service = DefaultService(pipeline=pipeline)
+    service.alternatives = {"llm_agent": {"one": pipeline.llm_agent, "two": ScriptedAgent(["No."])}}
+    with running(Xtalk(service_prototype=service)) as server:
+        page = visit(server.http, path="/status").page
+        puppet = Puppet(page, admits=False)
+        page.goto(server.http)
+        page.click("#settings")
+        for label in ("Emotion", "Language model"):
+            expect(page.get_by_label(label)).to_be_disabled()
+        puppet.admit()
+        for label in ("Emotion", "Language model"):
+            expect(page.get_by_label(label)).to_be_enabled()
+        page.context.close()
+
+
 def test_the_settings_are_a_dialog_for_the_keyboard(visit: Visit) -> None:
     page = visit().page
     page.locator("#settings").focus()

@@ -69,6 +69,7 @@ export interface Conversation {
   changeVoice(name: string): void;
   /** 0.5 to 1.5 */
   changeTTSSpeed(speed: number): void;
+  /** Emotion and models are this session's: nothing while there is none. */
   changeEmotion(name: string, vector?: readonly number[]): void;
   changeTTSModel(type: string, config?: Record<string, unknown>): void;
   changeLLMModel(
@@ -553,6 +554,8 @@ class Spoken implements Conversation {
   }
 
   changeTTSModel(type: string, config: Record<string, unknown> = {}): void {
+    if (!this.#admitted) return;
+    this.#session.model("tts", type);
     const timestamp = this.#wall();
     this.#send({ action: "change_tts_model", model_type: type, config, timestamp });
   }
@@ -563,6 +566,8 @@ class Spoken implements Conversation {
     apiKey = "",
     extraBody: Record<string, unknown> | null = null,
   ): void {
+    if (!this.#admitted) return;
+    this.#session.model("llm", name);
     this.#send({
       action: "change_llm_model",
       model_name: name,

@@ -3,8 +3,9 @@
 import type { Clock } from "./clock.ts";
 import { PcmDecoder } from "./pcm.ts";
 import type { Playback, PlaybackListener } from "./playback.ts";
-import { appended, type LatencyTrace, type PlaybackState, type ProblemCode } from "./state.ts";
-import type { LogEntry, Message, Problem, Settings, State, StreamState } from "./state.ts";
+import { appended, initialState, type LatencyTrace, type PlaybackState } from "./state.ts";
+import type { LogEntry, Message, Problem, ProblemCode, Settings, State } from "./state.ts";
+import type { StreamState } from "./state.ts";
 import type { Store } from "./store.ts";
 import { Transcript } from "./transcript.ts";
 import { Waterfall } from "./waterfall.ts";
@@ -63,6 +64,8 @@ export class Session implements PlaybackListener {
   #expected = 0; // the turn that no words of the user were for
   #before = Infinity; // the turn whose text had come last when the awaited one was accepted
   #traced = 0; // the turn of the last trace
+  // Asked for, in this order: the server tells only of one that cannot be had, and not of which.
+  readonly #models: (readonly [keyof State["models"], string])[] = [];
   #speed = 1; // that the server has confirmed
   // On their way, in their order, which is that of the answers.
   readonly #wishes: { readonly [W in Wish]: Settings[W][] } = { voice: [], speed: [] };
@@ -100,6 +103,8 @@ export class Session implements PlaybackListener {
     this.#meta = null;
     this.#sounding = this.#replying = this.#awaited = this.#expected = this.#traced = 0;
     for (const wishes of Object.values(this.#wishes)) wishes.length = 0;
+    this.#models.length = 0;
+    this.#showModels();
     this.waterfall.reset();
     this.transcript.newSession();
     this.turn("idle");
@@ -161,6 +166,12 @@ export class Session implements PlaybackListener {
   /** It was sent: whatever comes of an earlier one does not undo it. */
   wished<W extends Wish>(what: W, value: Settings[W]): void {
     this.#wishes[what].push(value);
+  }
+
+  /** The server was asked for this model, for the rest of the session. */
+  model(slot: keyof State["models"], name: string): void {
+    this.#models.push([slot, name]);
+    this.#showModels();
   }
 
   clear(): void {
@@ -347,6 +358,7 @@ export class Session implements PlaybackListener {
     if (type === "voice_not_changed") {
       this.#refused("voice", this.#store.value.currentVoiceName ?? "");
     } else if (type === "speed_not_changed") this.#refused("speed", this.#speed);
+    else if (type === "model_not_changed") this.#withoutModel();
     else if (type === "text_refused") this.expectNothing();
     this.problem({ code: "server", message }, "error", `Error: ${message}`);
   }
@@ -362,6 +374,15 @@ export class Session implements PlaybackListener {
   /** Also told of what only the agent has asked for. */
   #refused<W extends Wish>(what: W, current: Settings[W]): void {
     if (this.#wishes[what].length > 0) this.#answer(what, current);
+  }
+
+  #withoutModel(): void {
+    this.#models.pop();
+    this.#showModels();
+  }
+
+  #showModels(): void {
+    this.#store.set({ models: { ...initialState.models, ...Object.fromEntries(this.#models) } });
   }
 
   #stopped(): void {

@@ -183,6 +183,8 @@ export interface State {
   readonly userSpeech: "none" | "candidate" | "confirmed";
   readonly playback: PlaybackState;
   readonly emotion: { readonly name: string; readonly vector: readonly number[] } | null;
+  /** Models asked for in this session and not refused; "" is the server's choice. */
+  readonly models: { readonly tts: string; readonly llm: string };
 
   /** Oldest first, the last 100 of each. */
   readonly traces: readonly LatencyTrace[];
@@ -235,6 +237,7 @@ export const initialState: State = {
   userSpeech: "none",
   playback: "idle",
   emotion: null,
+  models: { tts: "", llm: "" },
   traces: [],
   decisions: [],
   thoughts: [],

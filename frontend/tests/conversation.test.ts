@@ -1096,6 +1096,34 @@ test("another model is asked for with all that was given", async () => {
   assert.deepEqual(socket.of("change_emotion")[0]?.emotion_vector, [1, 0]);
 });
 
+test("a model that was asked for in this session is the one, until it is refused", async () => {
+  const { environment, conversation, clock, socket } = await started();
+  const models = () => conversation.state.models;
+  conversation.changeLLMModel("one");
+  conversation.changeTTSModel("Espeak");
+  conversation.changeLLMModel("two");
+  assert.deepEqual(models(), { tts: "Espeak", llm: "two" });
+  socket.receive(refused("model"));
+  assert.deepEqual(models(), { tts: "Espeak", llm: "one" });
+  socket.receive(refused("model"));
+  assert.deepEqual(models(), { tts: "", llm: "one" });
+  socket.end();
+  assert.deepEqual(models(), { tts: "", llm: "" });
+  clock.advance(500);
+  admit(environment.socket, "s2");
+  environment.socket.receive(refused("model"));
+  assert.deepEqual(models(), { tts: "", llm: "" });
+});
+
+test("a model that no session was asked for is not shown as the one", () => {
+  const { environment, conversation } = setUp();
+  conversation.changeLLMModel("two");
+  conversation.changeTTSModel("Espeak");
+  assert.deepEqual(conversation.state.models, { tts: "", llm: "" });
+  admit(environment.socket);
+  assert.deepEqual(environment.socket.of("change_llm_model"), []);
+});
+
 test("another microphone takes over without a restart", async () => {
   const { conversation, audio, socket } = await started();
   await conversation.selectInput("mic2");

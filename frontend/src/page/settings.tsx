@@ -26,7 +26,6 @@ export function SettingsDialog({ open, close }: DialogProps) {
   }, [open, conversation]);
   // A click beside the sheet is one on the dialog itself.
   const besides = (event: MouseEvent) => event.target === dialog.current && close();
-  const models = useModels();
   return (
     <dialog class="settings" ref={dialog} onClose={close} onClick={besides} aria-labelledby="settings-title">
       <div class="sheet">
@@ -39,7 +38,7 @@ export function SettingsDialog({ open, close }: DialogProps) {
         {open && (
           <>
             <Devices />
-            <Voice models={models} />
+            <Voice />
             <Look />
             <Copies />
             <AboutServer />
@@ -55,10 +54,11 @@ interface SelectProps {
   readonly value: string;
   /** Value and what is shown for it. */
   readonly options: readonly (readonly [string, string])[];
+  readonly disabled?: boolean;
   choose(value: string): void;
 }
 
-function Select({ label, value, options, choose }: SelectProps) {
+function Select({ label, value, options, disabled = false, choose }: SelectProps) {
   const words = useWords();
   const change = (select: HTMLSelectElement) => {
     choose(select.value);
@@ -67,7 +67,12 @@ function Select({ label, value, options, choose }: SelectProps) {
   return (
     <label class="field">
       <span>{words(label)}</span>
-      <select value={value} onChange={(event) => change(event.currentTarget)} name={label}>
+      <select
+        value={value}
+        disabled={disabled}
+        onChange={(event) => change(event.currentTarget)}
+        name={label}
+      >
         {options.map(([name, shown]) => (
           <option key={name} value={name} selected={name === value}>
             {shown}
@@ -149,34 +154,15 @@ function Devices() {
   );
 }
 
-type Slot = "tts" | "llm";
-
-interface Models {
-  chosen(slot: Slot): string;
-  choose(slot: Slot, name: string): void;
-}
-
-/** Which models were asked for in this session: the server tells only when one cannot be had. */
-function useModels(): Models {
-  const { conversation } = usePage();
-  const session = useConversation((state) => state.currentSessionId);
-  const [asked, setAsked] = useState<Readonly<Record<string, string>>>({});
-  return {
-    chosen: (slot) => asked[`${session} ${slot}`] ?? "",
-    choose(slot, name) {
-      if (slot === "tts") conversation.changeTTSModel(name);
-      else conversation.changeLLMModel(name);
-      setAsked((others) => ({ ...others, [`${session} ${slot}`]: name }));
-    },
-  };
-}
-
-function Voice({ models }: { models: Models }) {
+function Voice() {
   const { conversation, about, choices } = usePage();
   const words = useWords();
   const chosen: Chosen = useConversation((state) => state.settings);
   const current = useConversation((state) => state.currentVoiceName);
+  // These are a session's own, unlike the voice, which is kept for the next.
+  const nobody = useConversation((state) => state.currentSessionId === null);
   const emotion = useConversation((state) => state.emotion?.name ?? "");
+  const models = useConversation((state) => state.models);
   const choice: readonly [string, string] = ["", words("serverChoice")];
   const named = (names: readonly string[]) => names.map((name) => [name, name] as const);
   // What was changed in this session cannot be changed back to what nobody knows the name of.
@@ -208,23 +194,26 @@ function Voice({ models }: { models: Models }) {
           label="emotion"
           value={emotion}
           options={changed(emotion, about.emotions ?? [])}
+          disabled={nobody}
           choose={(name) => conversation.changeEmotion(name)}
         />
       )}
       {choices.ttsModels.length > 1 && (
         <Select
           label="ttsModel"
-          value={models.chosen("tts")}
-          options={changed(models.chosen("tts"), choices.ttsModels)}
-          choose={(name) => models.choose("tts", name)}
+          value={models.tts}
+          options={changed(models.tts, choices.ttsModels)}
+          disabled={nobody}
+          choose={(name) => conversation.changeTTSModel(name)}
         />
       )}
       {choices.llmModels.length > 1 && (
         <Select
           label="llmModel"
-          value={models.chosen("llm")}
-          options={changed(models.chosen("llm"), choices.llmModels)}
-          choose={(name) => models.choose("llm", name)}
+          value={models.llm}
+          options={changed(models.llm, choices.llmModels)}
+          disabled={nobody}
+          choose={(name) => conversation.changeLLMModel(name)}
         />
       )}
     </fieldset>

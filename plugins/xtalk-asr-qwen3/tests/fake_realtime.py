@@ -54,7 +54,8 @@ class FakeRealtime(FakeService):
 
     `texts` says what each recording is heard as. `failure` is an `error` that the next segment
     ends in. Without turn detection a buffer of more than `longest` bytes is cut.
-    `ready` counts the sessions that are set up; `heard` is set once there is audio.
+    `ready` counts the sessions that are set up; `heard` is set once there is audio. With `rambles`
+    it says one partial text after the other and never the last.
     """
 
     def __init__(self, texts: Mapping[str, str] = TEXTS, lang: str = "en") -> None:
@@ -62,6 +63,7 @@ class FakeRealtime(FakeService):
         self.known = [known(name, text, lang) for name, text in texts.items()]
         self.sessions: list[tuple[dict[str, Any], list[str]]] = []
         self.failure: dict[str, Any] | None = None
+        self.rambles = False
         self.longest = 2**31
         self.audio: list[bytearray] = []
         self.ready = threading.Semaphore(0)
@@ -219,6 +221,11 @@ class Session:
         await self.tell("completed", now, transcript="???" if now.wrong else now.said.text)
 
     async def finish(self) -> None:
+        now = Utterance(new_id(), self.service.known[0], 0)
+        while self.service.rambles:
+            now.words += 1
+            await self.partial(now, ["well"] * now.words)
+            await asyncio.sleep(0.1)
         if self.open is not None:
             cut = len(self.audio) - self.open.start < len(self.open.said.core)
             self.open.wrong = self.open.wrong or cut

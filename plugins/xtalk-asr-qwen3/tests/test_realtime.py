@@ -11,6 +11,7 @@ from contextlib import aclosing
 from itertools import pairwise
 from typing import Any
 
+import anyio
 import pytest
 from fake_realtime import FakeRealtime
 from pydantic import SecretStr
@@ -288,6 +289,17 @@ def test_an_error_says_what_to_do(
         assert (await hear(asr, FIRST))[-1].text == "what time is it"
 
     using(arguments, check)
+
+
+def test_partial_texts_do_not_put_off_the_limit_of_the_final_one(service: FakeRealtime) -> None:
+    """Or the engine would give up before, without a word on which service it was."""
+
+    async def check(asr: Qwen3ASRFlashRealtime) -> None:
+        service.rambles = True
+        with anyio.fail_after(5), pytest.raises(ModelError, match="Qwen3-ASR took too long"):
+            await hear(asr, FIRST)
+
+    using(arguments_for(service, final_wait_timeout_sec=0.5), check)
 
 
 def test_the_originals_patience_is_kept(service: FakeRealtime) -> None:

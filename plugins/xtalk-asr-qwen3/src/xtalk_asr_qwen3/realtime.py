@@ -131,7 +131,7 @@ class Qwen3ASRFlashConfig(BaseModel):
         float, Field(ge=0, description="a pause behind each message of audio")
     ] = 0.0
     final_wait_timeout_sec: Annotated[
-        float, Field(gt=0, description="seconds that the service may be silent once nobody speaks")
+        float, Field(gt=0, description="seconds to the final text once nobody speaks any more")
     ] = FINAL_S
     connect_retry_max_attempts: Annotated[
         int, Field(ge=1, description="how often a segment is sent of which nothing was heard")

@@ -73,7 +73,7 @@ class SherpaOnnxASR(ASR):
             int | None, Field(ge=1, le=65535, description="Another name of `port`")
         ] = None,
         timeout_s: Annotated[
-            float, Field(gt=0, description="Longest wait for the server once all is sent")
+            float, Field(gt=0, description="Longest wait for the final text when all was said")
         ] = FINAL_S,
     ) -> None:
         self._url = _url(server_addr or host, server_port or port)

@@ -16,7 +16,7 @@ from original_page import RATE, Device, OriginalPage, Played, SimplePlayer
 
 from xtalk import events as ev
 from xtalk.audio import AudioFrame
-from xtalk.dialogue import Dialogue, DialogueConfig, words_of
+from xtalk.dialogue import LATE, Dialogue, DialogueConfig, words_of
 from xtalk.playback import USER, Playback
 from xtalk.speech.interfaces import Sentence, SpeechChunk, Transcript
 
@@ -155,11 +155,14 @@ class Report:
     stuck: list[str] = field(default_factory=list)
     bubbles: list[str] = field(default_factory=list)
     wire: list[str] = field(default_factory=list)
+    words: list[str] = field(default_factory=list)
     replies: int = 0
     restarts: int = 0
     interrupted: int = 0
     rejected: int = 0
     cut: int = 0  # segments went on in a new piece
+    paused: int = 0  # the same, as the recogniser took a pause for the end
+    kept: int = 0  # the last piece was lost, and those before it were answered
     tools: int = 0
     late_tools: int = 0  # ended after their turn was interrupted
     speculated: int = 0
@@ -174,7 +177,7 @@ class Report:
 
     @property
     def faults(self) -> list[str]:
-        return [*self.audio, *self.unheard, *self.stuck, *self.bubbles, *self.wire]
+        return [*self.audio, *self.unheard, *self.stuck, *self.bubbles, *self.wire, *self.words]
 
 
 # --- the simulation -----------------------------------------------------------------------------
@@ -240,7 +243,9 @@ class Simulation:
         self.unfinished: set[str] = set()  # detectors that a mute caught in mid-speech
         self.hearing: set[str] = set()
         self.asr: list[object] = []  # the live tokens: a reset takes them all
-        self.asr_from = self.asr_ended = self.asr_cut = 0.0
+        self.asr_from = self.asr_ended = self.asr_cut = self.asr_free = 0.0
+        self.asr_open: object | None = None  # the token of the piece that is heard
+        self.understood: set[str] = set()  # the words of the segment's pieces so far
         self.log: list[tuple[str, object]] = []
         self.report = Report()
         self.open_segment = False
@@ -467,10 +472,14 @@ class Simulation:
             if self.open_segment:
                 self.report.wire.append("a segment opened before the last was answered")
             self.open_segment, self.answers = True, 0
+            self.understood = set()
+        self.asr_open = token = object()
+        self.asr.append(token)
         if self.decode_s < 1.0:
-            token = object()
-            self.asr.append(token)
             self.at(self.now + 0.3, lambda: self._partial(token, event.turn_id))
+        if self.rng.random() < 0.1:
+            at = self.now + self.rng.uniform(0.1, 3.0)
+            self.at(at, lambda: self._end_early(token, event.turn_id))
 
     def _spoken(self) -> list[Utterance]:
         since, late = self.asr_from - 0.3, self._late()
@@ -495,23 +504,41 @@ class Simulation:
         if self.dialogue.segment == "open":
             self.at(self.now + 0.3, lambda: self._partial(token, turn_id))
 
-    def on_TurnASREndRequested(self, event: ev.TurnASREndRequested) -> None:
-        token = object()
-        self.asr.append(token)
-        self.asr_ended = self.now
+    def _end_early(self, token: object, turn_id: int) -> None:
+        """The recogniser takes a pause for the end, once it has no other piece to decode."""
+        if token is self.asr_open and self.asr_free <= self.now:
+            self.report.paused += 1
+            self.asr_open, self.asr_ended = None, self.now
+            self.post(ev.TranscriptReady(transcript=self._final(), turn_id=turn_id))
+
+    def _final(self) -> Transcript:
         spoken = self._spoken()
         tag = next((u.tag for u in reversed(spoken) if u.until(self._late())), None)
-        final = Transcript(text=self._words(), final=True, tag=tag)
+        return Transcript(text=self._words(), final=True, tag=tag)
+
+    def on_TurnASREndRequested(self, event: ev.TurnASREndRequested) -> None:
+        if self.asr_open is None:
+            return
+        token = object()
+        self.asr.append(token)
+        self.asr_open, self.asr_ended = None, self.now
+        final = self._final()
         delay = self.decode_s * self.rng.uniform(0.5, 1.0)
         ready = ev.TranscriptReady(transcript=final, turn_id=event.turn_id)
         if self.rng.random() < 0.03:
             ready = ev.TranscriptReady(error="it failed", turn_id=event.turn_id)
-        self._asr_free = max(getattr(self, "_asr_free", 0.0), self.now) + delay
-        self.at(self._asr_free, lambda: self.post(ready) if token in self.asr else None)
+        self.asr_free = max(self.asr_free, self.now) + delay
+        self.at(self.asr_free, lambda: self.post(ready) if token in self.asr else None)
+
+    def on_TranscriptReady(self, event: ev.TranscriptReady) -> None:
+        if event.transcript is not None and event.transcript.final:
+            self.understood |= set(event.transcript.text.split())
 
     def on_TurnASRResetRequested(self, event: ev.TurnASRResetRequested) -> None:
+        if event.late and self.asr_free <= self.now:
+            self.report.words.append("a text was awaited that nobody was to give")
         self.asr.clear()
-        self._asr_free = 0.0
+        self.asr_open, self.asr_free = None, 0.0
 
     # --- the agent ----------------------------------------------------------------------
 
@@ -705,6 +732,9 @@ class Simulation:
             turn.alive = False
         self.report.interrupted += event.outcome == "interrupted"
 
+    def on_Decision(self, event: ev.Decision) -> None:
+        self.report.kept += event.rule == "7h"
+
     def on_ConversationEnded(self, event: ev.ConversationEnded) -> None:
         self.open_segment = False
 
@@ -714,6 +744,9 @@ class Simulation:
             self.report.wire.append("a segment was not answered exactly once")
         self.open_segment = False
         self.report.rejected += not event.is_valid
+        lost = event.reason in ("it failed", LATE) and self.understood - {"um", "uh-huh"}
+        if lost and not event.is_valid:
+            self.report.words.append(f"{lost} were understood and thrown away")
 
     # --- the verdict --------------------------------------------------------------------
 

@@ -26,7 +26,7 @@ def test_nothing_is_lost_doubled_unheard_or_stuck(kind: str) -> None:
         totals.update(report.counts)
     least = {"replies": 1000, "interrupted": 200, "rejected": 500, "begun_by_server": 500}
     least |= {"tools": 500, "late_tools": 5, "speculated": 300, "promoted": 150, "muted": 100}
-    least |= {"deaf": 20, "cut": 100}
+    least |= {"deaf": 20, "cut": 100, "paused": 50, "kept": 50}
     short = {name: totals[name] for name in least if totals[name] < least[name]}
     assert not short, "the conversations have to be worth their name"
     if kind in ("marks", "marks+vad", "mixed"):
@@ -117,6 +117,20 @@ class Patient(Dialogue):
         return super()._fire(name, now)
 
 
+class Wasteful(Dialogue):
+    """Rejects a segment when its last piece is lost."""
+
+    def _give_up(self, reason: str, now: float) -> list[ev.BaseEvent]:
+        return self._reject("7", reason, now)
+
+
+class Deaf(Dialogue):
+    """Believes the recogniser that there is no more to hear."""
+
+    def _hear_on(self, now: float) -> list[ev.BaseEvent]:
+        return []
+
+
 @pytest.mark.parametrize(
     ("dialogue", "kind", "what"),
     [
@@ -124,6 +138,8 @@ class Patient(Dialogue):
         (Hasty, "vad", "wire"),
         (Credulous, "vad", "wire"),
         (Patient, "device", "stuck"),
+        (Wasteful, "ours", "words"),
+        (Deaf, "ours", "words"),
     ],
 )
 def test_the_simulator_sees_what_goes_wrong_without_a_rule(

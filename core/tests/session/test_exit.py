@@ -25,10 +25,12 @@ from xtalk.calls import (
 from xtalk.errors import ConfigError, MissingModel
 from xtalk.events import ASRResultFinal
 from xtalk.hookspecs import hookimpl
+from xtalk.pipeline import DefaultPipeline
 from xtalk.plugins import Plugins
 from xtalk.registry import Registry
 from xtalk.settings import Config
-from xtalk.testing.fakes import LoudnessVAD, ScriptedAgent
+from xtalk.speech.interfaces import SpeechEnhancer
+from xtalk.testing.fakes import LoudnessVAD, ScriptedAgent, ScriptedASR, ScriptedTTS
 from xtalk.threads import Guard, iterate_in_thread, run_in_thread
 from xtalk.wire import messages as m
 
@@ -205,19 +207,85 @@ def test_the_conversation_goes_on(talk: Any, run: Any) -> None:
     run(main)
 
 
-def test_a_detector_on_the_loop_costs_its_session_only(talk: Any, run: Any) -> None:
-    class Detector(LoudnessVAD):
-        inline = True
+class LeavingVAD(LoudnessVAD):
+    """Leaves once."""
 
-        def is_speech(self, frame: bytes) -> bool:
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls = 0
+
+    def is_speech(self, frame: bytes) -> bool:
+        self.calls += 1
+        if self.calls == 20:
             leave()
+        return super().is_speech(frame)
 
-        def clone(self) -> Detector:
-            return Detector()
+    def clone(self) -> LeavingVAD:
+        return type(self)()
+
+
+class LeavingVADAsync(LeavingVAD):
+    inline = False
+
+    async def async_is_speech(self, frame: bytes) -> bool:
+        return self.is_speech(frame)
+
+
+class LeavingEnhancer(SpeechEnhancer):
+    """Leaves once in a frame and once in a flush."""
+
+    inline = True
+
+    def __init__(self) -> None:
+        self.calls = 0
+        self.flushes = 0
+
+    def enhance(self, audio: bytes) -> bytes:
+        self.calls += 1
+        if self.calls == 20:
+            leave()
+        return audio
+
+    def flush(self) -> bytes:
+        self.flushes += 1
+        if self.flushes == 1:
+            leave()
+        return b""
+
+    def clone(self) -> LeavingEnhancer:
+        return type(self)()
+
+
+class LeavingEnhancerAsync(LeavingEnhancer):
+    inline = False
+
+    async def async_enhance(self, audio: bytes) -> bytes:
+        return self.enhance(audio)
+
+    async def async_flush(self) -> bytes:
+        return self.flush()
+
+
+@pytest.mark.parametrize(
+    "ear", [LeavingVAD(), LeavingVADAsync(), LeavingEnhancer(), LeavingEnhancerAsync()]
+)
+def test_the_session_hears_on(talk: Any, run: Any, ear: Any) -> None:
+    enhancer = ear if isinstance(ear, SpeechEnhancer) else None
+    pipeline = DefaultPipeline(
+        asr=ScriptedASR(),
+        llm_agent=ScriptedAgent(),
+        tts=ScriptedTTS(),
+        speech_enhancer=enhancer,
+        vad=LoudnessVAD() if enhancer else ear,
+    )
 
     async def main() -> None:
-        async with talk(vad=Detector()) as call:
-            with pytest.raises(ConnectionError, match="1011"):
-                await call.say()
+        async with talk(pipeline=pipeline) as call:
+            await anyio.sleep(3)
+            for times in (1, 2):
+                await call.say(1.0)
+                await call.client.until(lambda n=times: len(call.client.received(m.FinishAsr)) == n)
+                await call.client.wait_until_heard()
+            assert len(call.client.received(m.Error)) == 1
 
     run(main)

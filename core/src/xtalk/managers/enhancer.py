@@ -22,6 +22,7 @@ from xtalk.managers.breaker import Breaker
 from xtalk.pipeline import Pipeline
 from xtalk.speech.interfaces import SpeechEnhancer
 from xtalk.stages import Enhance
+from xtalk.threads import Lease, exits_as_errors
 
 if TYPE_CHECKING:
     from xtalk.session import Session
@@ -62,9 +63,10 @@ class EnhancerManager(Manager):
         enhancer = pipeline.get_enhancer_model()
         inline = enhancer is None or getattr(enhancer, "inline", False)
         self._stage: Enhance = session.wrapped("enhance", _Inline(enhancer if inline else None))
-        self._guard = None if inline or enhancer is None else session.guard(enhancer)
+        self._breaker: Breaker[SpeechEnhancer] | None = None  # of one that is not inline
+        if enhancer is not None and not inline:
+            self._breaker = Breaker(session.guard(enhancer), spawn=session.spawn)
         self._now = session.clock.now
-        self._breaker = Breaker(session)
         self._stale = False  # what it holds back is of before it hung
         self._lane: deque[tuple[float, AudioFrame | Callable[[], None]]] = deque()
         self._lane_s = 0.0
@@ -74,9 +76,10 @@ class EnhancerManager(Manager):
         self._complained = False
 
     def push(self, frame: AudioFrame) -> None:
-        if self._guard is None:
+        if self._breaker is None:
             try:
-                clean = self._stage.push(frame)
+                with exits_as_errors():
+                    clean = self._stage.push(frame)
             except Exception:
                 self._failed()
                 clean = (frame,)
@@ -96,14 +99,17 @@ class EnhancerManager(Manager):
         if heard:
             self._put_first(call)
             return
-        if self._guard is not None:
+        if self._breaker is not None:
             self._put(call)
             return
+        held: Sequence[AudioFrame] = ()
         try:
-            for clean in self._stage.flush():
-                self._session.hear_clean(clean)
+            with exits_as_errors():
+                held = self._stage.flush()
         except Exception:
             self._failed()
+        for clean in held:
+            self._session.hear_clean(clean)
         call()
 
     def _put_first(self, call: Callable[[], None]) -> None:
@@ -142,6 +148,7 @@ class EnhancerManager(Manager):
 
     async def _enhanced(self, arrived: float, frame: AudioFrame | None) -> Sequence[AudioFrame]:
         """The frame, clean if that can be; without one, what the enhancer held back."""
+        assert self._breaker is not None
         raw = () if frame is None else (frame,)
         if self._breaker.resting:
             return raw
@@ -149,27 +156,20 @@ class EnhancerManager(Manager):
             if self._now() - arrived > LAG_LIMIT_S:
                 self._breaker.trip()
                 raise ModelError(f"the enhancer is more than {LAG_LIMIT_S:g} s behind")
-            pcm = await self._breaker.call(self._ask, frame)
-            return self._stage.push(AudioFrame(pcm, 16_000)) if pcm else ()
+            return await self._breaker.call(self._clean, frame)
         except Exception:
             self._stale = self._breaker.resting
             self._failed()
             return raw
 
-    async def _ask(self, frame: AudioFrame | None) -> bytes:
-        assert self._guard is not None
-        async with self._guard.lease() as lease:
-            enhancer = lease.model
-            if self._stale:
-                await lease.run(enhancer.reset)
-                self._stale = False
-            if frame is None:
-                if overrides(enhancer, SpeechEnhancer, "async_flush"):
-                    return bytes(await enhancer.async_flush())
-                return bytes(await lease.run(enhancer.flush))
-            if overrides(enhancer, SpeechEnhancer, "async_enhance"):
-                return bytes(await enhancer.async_enhance(frame.pcm))
-            return bytes(await lease.run(enhancer.enhance, frame.pcm))
+    async def _clean(
+        self, lease: Lease[SpeechEnhancer], frame: AudioFrame | None
+    ) -> Sequence[AudioFrame]:
+        if self._stale:
+            await lease.run(lease.model.reset)
+            self._stale = False
+        pcm = await (_flush(lease) if frame is None else _enhance(lease, frame.pcm))
+        return self._stage.push(AudioFrame(pcm, 16_000)) if pcm else ()
 
     def _failed(self) -> None:
         """The client is told once."""
@@ -187,3 +187,17 @@ class EnhancerManager(Manager):
 
     async def shutdown(self) -> None:
         self._lane.clear()
+
+
+async def _enhance(lease: Lease[SpeechEnhancer], pcm: bytes) -> bytes:
+    enhancer = lease.model
+    if overrides(enhancer, SpeechEnhancer, "async_enhance"):
+        return bytes(await enhancer.async_enhance(pcm))
+    return bytes(await lease.run(enhancer.enhance, pcm))
+
+
+async def _flush(lease: Lease[SpeechEnhancer]) -> bytes:
+    enhancer = lease.model
+    if overrides(enhancer, SpeechEnhancer, "async_flush"):
+        return bytes(await enhancer.async_flush())
+    return bytes(await lease.run(enhancer.flush))

@@ -30,7 +30,7 @@ from xtalk.managers.breaker import Breaker
 from xtalk.pipeline import Pipeline
 from xtalk.speech.interfaces import VAD, Speech
 from xtalk.stages import Detect
-from xtalk.threads import Guard
+from xtalk.threads import Guard, Lease, exits_as_errors
 
 if TYPE_CHECKING:
     from xtalk.session import Session
@@ -165,8 +165,8 @@ class VADManager(Manager):
             silence_ms=config["vad_redemption_ms"],
         )
         self._inline = getattr(vad, "inline", False)
-        self._guard: Guard[VAD] = session.guard(vad)
-        self._breaker = Breaker(session)
+        guard: Guard[VAD] = session.guard(vad)
+        self._breaker = Breaker(guard, spawn=session.spawn)
         # The session's clock itself can only be asked on the loop, a detector may be in a thread.
         self._detector = _Detector(asyncio.get_running_loop().time)
         self._begin(vad)
@@ -187,7 +187,8 @@ class VADManager(Manager):
             return
         if self._inline:
             try:
-                found = self._stage.push(frame)
+                with exits_as_errors():
+                    found = self._stage.push(frame)
             except Exception:
                 self._failed(frame)
             else:
@@ -226,14 +227,13 @@ class VADManager(Manager):
             self._heard(frame)
             self._tell(found)
 
-    async def _listen(self, frame: AudioFrame) -> Sequence[Speech]:
-        async with self._guard.lease() as lease:
-            if lease.model is not self._model:
-                self._begin(lease.model)
-            if self._async is None:
-                return await lease.run(self._stage.push, frame)
-            await self._async.ask(frame)
-            return self._stage.push(frame)
+    async def _listen(self, lease: Lease[VAD], frame: AudioFrame) -> Sequence[Speech]:
+        if lease.model is not self._model:
+            self._begin(lease.model)
+        if self._async is None:
+            return await lease.run(self._stage.push, frame)
+        await self._async.ask(frame)
+        return self._stage.push(frame)
 
     def _failed(self, frame: AudioFrame) -> None:
         """A detector that raises or hangs costs these frames; the client is told once."""

@@ -111,11 +111,12 @@ def test_turns_go_on_and_nothing_is_left(
         assert model.inside == 0
 
 
+@pytest.mark.real_time
 def test_a_model_that_hangs_while_it_embeds_is_given_up(
     converse: Any, monkeypatch: pytest.MonkeyPatch, caplog: Any
 ) -> None:
     """In real time: a virtual clock stands still while a thread works."""
-    monkeypatch.setattr("xtalk.managers.embeddings.BATCH_LIMIT_S", 0.05)
+    monkeypatch.setattr("xtalk.managers.embeddings.BATCH_LIMIT_S", 0.5)
     gate = threading.Event()
 
     class Hanging:

@@ -163,7 +163,8 @@ microphone.say(second);
 await until(conversation, "it is ducked", (state) => state.playback === "ducked");
 await until(conversation, "it is paused", (state) => state.playback === "paused");
 await until(conversation, "it answers again", ({ messages, streamState }) => {
-  return messages.filter(({ role }) => role === "assistant").length >= 2 && streamState === "idle";
+  // The upload's, the interrupted one, and this.
+  return messages.filter(({ role }) => role === "assistant").length >= 3 && streamState === "idle";
 });
 const { messages, traces, decisions, roundTrip } = conversation.state;
 

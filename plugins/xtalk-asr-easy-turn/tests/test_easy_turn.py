@@ -178,7 +178,7 @@ def service() -> Iterator[FakeEasyTurn]:
 
 
 def recogniser(service: FakeEasyTurn, **params: Any) -> EasyTurnASR:
-    arguments = {"host": "127.0.0.1", "port": service.port, "timeout": 0.3, **params}
+    arguments = {"host": "127.0.0.1", "port": service.port, "timeout": 1.0, **params}
     made: EasyTurnASR = build(EasyTurnASR, arguments)
     return made
 
@@ -197,7 +197,7 @@ class TestEasyTurnASR(ServiceChecks, ASRSuite):
 
     @pytest.fixture
     def arguments(self, service: FakeEasyTurn) -> Mapping[str, Any]:
-        return {"host": "127.0.0.1", "port": service.port, "timeout": 0.5}
+        return {"host": "127.0.0.1", "port": service.port, "timeout": 1.0}
 
 
 def transcripts_of(

@@ -77,7 +77,7 @@ class TestTurnDetection(ServiceChecks, ASRSuite):
 
     @pytest.fixture
     def arguments(self, service: FakeRealtime) -> Mapping[str, Any]:  # type: ignore[override]
-        return arguments_for(service, final_wait_timeout_sec=0.3)
+        return arguments_for(service, final_wait_timeout_sec=1.0)
 
 
 class TestCommit(ServiceChecks, ASRSuite):
@@ -94,7 +94,7 @@ class TestCommit(ServiceChecks, ASRSuite):
 
     @pytest.fixture
     def arguments(self, service: FakeRealtime) -> Mapping[str, Any]:
-        return arguments_for(service, enable_turn_detection=False, final_wait_timeout_sec=0.3)
+        return arguments_for(service, enable_turn_detection=False, final_wait_timeout_sec=1.0)
 
 
 def using(
@@ -200,13 +200,13 @@ def test_somebody_may_be_silent_for_longer_than_the_service(service: FakeRealtim
     async def check(asr: Qwen3ASRFlashRealtime) -> None:
         async def frames() -> AsyncIterator[AudioFrame]:
             yield AudioFrame(PAUSE, RATE_IN)
-            await asyncio.sleep(0.4)  # longer than final_wait_timeout_sec
+            await asyncio.sleep(0.7)  # longer than final_wait_timeout_sec
             yield AudioFrame(FIRST, RATE_IN)
 
         async with aclosing(asr.transcribe(frames())) as transcripts:
             assert [transcript async for transcript in transcripts][-1].text == "what time is it"
 
-    using(arguments_for(service, final_wait_timeout_sec=0.3), check)
+    using(arguments_for(service, final_wait_timeout_sec=0.6), check)
 
 
 # --- the connection -----------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from typing import Any
 
 import anyio
 import pytest
-from fake_elevenlabs import ANOTHER, SECOND, FakeElevenLabs
+from fake_elevenlabs import ANOTHER, SECOND, SPLIT, FakeElevenLabs
 from xtalk_elevenlabs.asr import COMMITTED, ElevenLabsASR, _Segment
 
 from xtalk import schema
@@ -23,7 +23,7 @@ from xtalk.testing.recordings import TEXTS, recording
 from xtalk.testing.services import KEY
 from xtalk.threads import run_in_thread
 
-pytestmark = pytest.mark.real_time
+pytestmark = [pytest.mark.real_time, SPLIT]
 
 FIRST, SECOND_ONE = "what-time-is-it", "two-plus-three"
 BOTH = f"{TEXTS[FIRST]} {TEXTS[SECOND_ONE]}"

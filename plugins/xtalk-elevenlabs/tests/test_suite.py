@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
 import pytest
-from fake_elevenlabs import FakeElevenLabs
+from fake_elevenlabs import SPLIT, FakeElevenLabs
 from xtalk_elevenlabs.asr import ElevenLabsASR
 from xtalk_elevenlabs.tts import ElevenLabsTTS
 
@@ -14,6 +14,7 @@ from xtalk.testing.recordings import TEXTS
 from xtalk.testing.services import Fault, ServiceChecks, running
 from xtalk.testing.suites import ASRSuite, TTSSuite
 
+pytestmark = SPLIT
 SDK = ("httpx", "websockets", "xtalk.remote", "xtalk.speech.remote")
 
 

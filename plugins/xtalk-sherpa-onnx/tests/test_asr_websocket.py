@@ -215,7 +215,7 @@ class Failing(ServiceChecks, ASRSuite):
 
     @pytest.fixture
     def arguments(self, service: FakeServer) -> Mapping[str, Any]:
-        return {"host": "127.0.0.1", "port": service.port, "timeout_s": 0.6}
+        return {"host": "127.0.0.1", "port": service.port, "timeout_s": 1.0}
 
 
 class TestPythonServer(Failing):
@@ -237,7 +237,7 @@ class TestPythonOfflineServer(Failing):
     @pytest.fixture
     def arguments(self, service: FakeServer) -> Mapping[str, Any]:
         mode = "non-streaming"
-        return {"host": "127.0.0.1", "port": service.port, "timeout_s": 0.6, "mode": mode}
+        return {"host": "127.0.0.1", "port": service.port, "timeout_s": 1.0, "mode": mode}
 
 
 def test_sound_goes_out_while_somebody_speaks(fake: FakeServer) -> None:

@@ -346,23 +346,23 @@ async function ne(e) {
 }
 async function C(e, t) {
 	let n = () => globalThis[e];
-	n() || await w(t);
+	n() || await re(t);
 	let r = n();
 	if (!r) throw Error(`${t} should define "${e}", and did not`);
 	return r;
 }
-function w(e) {
+function re(e) {
 	return new Promise((t, n) => {
 		let r = document.createElement("script");
 		r.src = e, r.onload = () => t(), r.onerror = () => n(/* @__PURE__ */ Error(`${e} could not be loaded`)), document.head.append(r);
 	});
 }
 // src/denoise.ts
-async function T(e, t) {
+async function ie(e, t) {
 	let n = await S(e);
-	return new E(n, await n.InferenceSession.create(t));
+	return new w(n, await n.InferenceSession.create(t));
 }
-var E = class {
+var w = class {
 	#e;
 	#t;
 	#n = {};
@@ -393,14 +393,14 @@ var E = class {
 	}
 };
 // src/pcm.ts
-function D(e) {
+function T(e) {
 	let t = /* @__PURE__ */ new DataView(/* @__PURE__ */ new ArrayBuffer(2 * e.length));
 	return e.forEach((e, n) => {
 		let r = Math.max(-1, Math.min(1, e));
 		t.setInt16(2 * n, Math.round(r < 0 ? r * 32768 : r * 32767), !0);
 	}), t.buffer;
 }
-var re = class {
+var ae = class {
 	#e = null;
 	decode(e) {
 		let t = new Uint8Array(e);
@@ -414,11 +414,11 @@ var re = class {
 		this.#e = null;
 	}
 };
-function O(e) {
+function E(e) {
 	return e.length === 0 ? 0 : Math.sqrt(e.reduce((e, t) => e + t * t, 0) / e.length);
 }
 // src/state.ts
-var ie = [
+var D = [
 	"silence",
 	"recognition",
 	"decision",
@@ -427,7 +427,7 @@ var ie = [
 	"firstAudio",
 	"network",
 	"playout"
-], k = {
+], O = {
 	queued: !1,
 	queuePosition: null,
 	latency: {
@@ -459,6 +459,10 @@ var ie = [
 	userSpeech: "none",
 	playback: "idle",
 	emotion: null,
+	models: {
+		tts: "",
+		llm: ""
+	},
 	traces: [],
 	decisions: [],
 	thoughts: [],
@@ -476,10 +480,10 @@ var ie = [
 		volume: 1
 	}
 };
-function A(e, t) {
+function k(e, t) {
 	return [...e.slice(-99), t];
 }
-function ae(e, t) {
+function oe(e, t) {
 	let n = e.map((e) => t === "total" ? e.total : e.stages[t]).filter((e) => e !== null).sort((e, t) => e - t);
 	if (n.length === 0) return null;
 	let r = (e) => n[Math.ceil(e * n.length) - 1];
@@ -489,7 +493,7 @@ function ae(e, t) {
 		count: n.length
 	};
 }
-function oe(e) {
+function se(e) {
 	return {
 		silence: e.silence_ms ?? null,
 		recognition: Math.max(0, e.asr_latency_ms - (e.decision_ms ?? 0)),
@@ -502,7 +506,7 @@ function oe(e) {
 	};
 }
 // src/transcript.ts
-var se = /[\p{L}\p{N}]/u, ce = class {
+var ce = /[\p{L}\p{N}]/u, le = class {
 	#e;
 	#t = [];
 	#n = 1;
@@ -564,7 +568,7 @@ var se = /[\p{L}\p{N}]/u, ce = class {
 	heard(e, t) {
 		let n = this.#o("assistant", e), r = this.#t[n];
 		if (!r) return;
-		let i = Math.max(r.heardChars, le(r.content, t));
+		let i = Math.max(r.heardChars, ue(r.content, t));
 		this.#l(n, {
 			...r,
 			heardChars: i
@@ -574,7 +578,7 @@ var se = /[\p{L}\p{N}]/u, ce = class {
 		let t = this.#o("assistant", e), n = this.#t[t];
 		if (!n || n.interrupted) return;
 		let { content: r, heardChars: i } = n;
-		se.test(r.slice(i)) ? this.#l(t, {
+		ce.test(r.slice(i)) ? this.#l(t, {
 			...n,
 			unspoken: !0
 		}) : this.#l(t, {
@@ -654,14 +658,14 @@ var se = /[\p{L}\p{N}]/u, ce = class {
 		this.#t = this.#t.toSpliced(t, 0, e);
 	}
 };
-function le(e, t) {
+function ue(e, t) {
 	if (t >= e.length) return e.length;
 	let n = 0;
 	for (let r = t; r > 0 && n < e.length; r--) n += e.codePointAt(n) > 65535 ? 2 : 1;
 	return n;
 }
 // src/waterfall.ts
-var ue = class {
+var de = class {
 	#e = null;
 	#t = null;
 	#n = null;
@@ -704,7 +708,7 @@ var ue = class {
 	#i(e, t, n) {
 		let { speechEnded: r, marked: i, arrived: a, audible: o, report: s } = t;
 		if (!s) return null;
-		let c = oe(s), l = c.silence === null ? j(i, r) : null, u = s.e2e_latency_ms + (l ?? 0), d = (j(a, r) ?? -1) - u, f = d >= 0 ? d : this.#n, p = j(o, a), m = p === null ? null : u + (f ?? 0) + p;
+		let c = se(s), l = c.silence === null ? A(i, r) : null, u = s.e2e_latency_ms + (l ?? 0), d = (A(a, r) ?? -1) - u, f = d >= 0 ? d : this.#n, p = A(o, a), m = p === null ? null : u + (f ?? 0) + p;
 		return {
 			turnId: e,
 			stages: {
@@ -719,18 +723,18 @@ var ue = class {
 		};
 	}
 };
-function j(e, t) {
+function A(e, t) {
 	return e === null || t === null ? null : e - t;
 }
 // src/session.ts
-var M = class {
+var j = class {
 	playback = null;
-	waterfall = new ue();
+	waterfall = new de();
 	transcript;
 	#e;
 	#t;
 	#n;
-	#r = new re();
+	#r = new ae();
 	#i = /* @__PURE__ */ new Map();
 	#a;
 	#o = null;
@@ -739,14 +743,20 @@ var M = class {
 	#l = !1;
 	#u = 0;
 	#d = 0;
-	#f = 0;
-	#p = 1;
+	#f = Infinity;
+	#p = 0;
+	#m = [];
+	#h = 1;
+	#g = {
+		voice: [],
+		speed: []
+	};
 	constructor(e, t, n) {
-		this.#e = e, this.#t = t, this.#n = n, this.transcript = new ce(() => t.wall()), this.#a = n.ttsSampleRate ?? 48e3;
+		this.#e = e, this.#t = t, this.#n = n, this.transcript = new le(() => t.wall()), this.#a = n.ttsSampleRate ?? 48e3;
 	}
 	receive(e) {
-		let t = this.#m[e.action];
-		t?.(e), this.#O();
+		let t = this.#_[e.action];
+		t?.(e), this.#L();
 	}
 	audio(e) {
 		let { chunk_index: t, text_end: n } = this.#o ?? { chunk_index: 0 };
@@ -758,16 +768,18 @@ var M = class {
 		}), this.waterfall.arrived(this.#c, this.#t.now()), this.playback.play(t, r, this.#a));
 	}
 	lost() {
-		this.playback?.abandon(), this.#i.clear(), this.#o = null, this.#c = this.#s = this.#u = this.#d = this.#f = 0, this.waterfall.reset(), this.transcript.newSession(), this.turn("idle"), this.#O();
+		this.playback?.abandon(), this.#i.clear(), this.#o = null, this.#c = this.#s = this.#u = this.#d = this.#p = 0;
+		for (let e of Object.values(this.#g)) e.length = 0;
+		this.#m.length = 0, this.#O(), this.waterfall.reset(), this.transcript.newSession(), this.turn("idle"), this.#L();
 	}
 	silence() {
-		this.playback = null, this.#r.reset(), this.#i.clear(), this.#o = null, this.#c = this.#u = 0, this.transcript.cutOff(Infinity), this.#O();
+		this.playback = null, this.#r.reset(), this.#i.clear(), this.#o = null, this.#c = this.#u = 0, this.transcript.cutOff(Infinity), this.#L();
 	}
 	expect() {
-		this.#u || (this.#u = this.#d = this.#s + 1, this.#e.value.streamState === "idle" && this.turn("processing"));
+		this.#u || (this.#u = this.#d = this.#s + 1, this.#f = Infinity, this.#e.value.streamState === "idle" && this.turn("processing"));
 	}
 	expectNothing() {
-		this.#u === this.#d && (this.#u = this.#d = 0), this.#e.value.streamState === "processing" && this.#S();
+		this.#u === this.#d && (this.#u = this.#d = 0), this.#e.value.streamState === "processing" && this.#j();
 	}
 	turn(e) {
 		this.#e.set({ streamState: e });
@@ -777,7 +789,7 @@ var M = class {
 			...e,
 			at: this.#t.wall()
 		};
-		this.#e.set({ problems: A(this.#e.value.problems, r) }), this.transcript.problem(n, t, r), this.#O();
+		this.#e.set({ problems: k(this.#e.value.problems, r) }), this.transcript.problem(n, t, r), this.#L();
 	}
 	solved(...e) {
 		let t = this.#e.value.problems.map((t) => e.includes(t.code) ? {
@@ -792,39 +804,45 @@ var M = class {
 			...e
 		} });
 	}
+	wished(e, t) {
+		this.#g[e].push(t);
+	}
+	model(e, t) {
+		this.#m.push([e, t]), this.#O();
+	}
 	clear() {
-		this.transcript.clear(), this.#O();
+		this.transcript.clear(), this.#L();
 	}
 	changed(e) {
 		this.#e.set({ playback: e }), e === "playing" && this.turn("speaking");
 	}
 	began(e, t) {
 		let n = this.#i.get(e)?.turnId;
-		n !== void 0 && (this.#v(n), this.transcript.goesOn(n), this.#E(this.waterfall.audible(n, t, this.#t.wall())), this.#O());
+		n !== void 0 && (this.#x(n), this.transcript.goesOn(n), this.#F(this.waterfall.audible(n, t, this.#t.wall())), this.#L());
 	}
 	played(e, t) {
 		let n = this.#i.get(e);
 		if (!n) return;
 		for (let t of this.#i.keys()) t <= e && this.#i.delete(t);
-		let r = this.#D(t);
+		let r = this.#I(t);
 		this.#n.send({
 			action: "tts_chunk_played",
 			chunk_index: e,
 			timestamp: r
-		}), this.#l = n.textEnd !== void 0, n.textEnd !== void 0 && this.transcript.heard(n.turnId, n.textEnd), this.#O();
+		}), this.#l = n.textEnd !== void 0, n.textEnd !== void 0 && this.transcript.heard(n.turnId, n.textEnd), this.#L();
 	}
 	finished(e) {
 		this.#n.send({
 			action: "tts_playback_finished",
-			timestamp: this.#D(e)
-		}), this.#l ? this.transcript.silent(this.#c) : this.transcript.heard(this.#c, Infinity), this.#c = 0, this.#e.value.streamState === "speaking" && this.#S(), this.#O();
+			timestamp: this.#I(e)
+		}), this.#l ? this.transcript.silent(this.#c) : this.transcript.heard(this.#c, Infinity), this.#c = 0, this.#e.value.streamState === "speaking" && this.#j(), this.#L();
 	}
 	samples(e, t) {
 		this.#n.sounds(e, t);
 	}
-	#m = {
-		session_info: ({ data: e }) => this.#h(e),
-		queue_status: ({ position: e }) => this.#g(e),
+	#_ = {
+		session_info: ({ data: e }) => this.#v(e),
+		queue_status: ({ position: e }) => this.#y(e),
 		queue_granted: () => {
 			this.#e.set({
 				queued: !1,
@@ -832,13 +850,13 @@ var M = class {
 			}), this.transcript.info("It's your turn!", "queue");
 		},
 		update_asr: ({ data: e }) => {
-			this.transcript.user(e.text, e.turn_id, !1), this.turn("listening");
+			this.transcript.user(e.text, e.turn_id, !1), this.#A();
 		},
 		finish_asr: ({ data: e }) => {
-			this.transcript.user(e.text, e.turn_id, !0), this.waterfall.transcribed(e.turn_id), this.#u = e.turn_id, this.#d = 0, this.turn("processing");
+			this.transcript.user(e.text, e.turn_id, !0), this.playback && (this.#n.simGen || this.transcript.cutOff(e.turn_id), this.waterfall.transcribed(e.turn_id), this.#u = e.turn_id, this.#f = this.#n.simGen ? Infinity : this.#s, this.#d = 0, this.turn("processing"));
 		},
 		invalid_asr_result: ({ turn_id: e }) => {
-			e !== void 0 && this.#y(e), this.#S();
+			e !== void 0 && this.#C(e), this.#j();
 		},
 		refine_transcription: ({ data: e }) => {
 			this.#n.simGen && this.transcript.refine(e.text);
@@ -846,7 +864,7 @@ var M = class {
 		update_resp: ({ data: e }) => {
 			this.#s = e.turn_id, this.transcript.assistant(e.text, e.turn_id, !1);
 		},
-		finish_resp: ({ data: e }) => this.#_(e.text, e.turn_id),
+		finish_resp: ({ data: e }) => this.#b(e.text, e.turn_id),
 		start_tts: () => {
 			this.#r.reset(), this.playback?.begin();
 		},
@@ -854,84 +872,107 @@ var M = class {
 			this.#o = e;
 		},
 		tts_finished: () => this.playback?.end(),
-		stop_tts: () => this.#x(),
+		stop_tts: () => this.#k(),
 		pause_tts: () => {
-			this.playback?.pause(), this.turn("listening");
+			this.playback?.pause(), this.#A();
 		},
 		resume_tts: () => {
-			this.transcript.dismiss(), this.playback?.resume(), this.#S();
+			this.transcript.dismiss(), this.playback?.resume(), this.#j();
 		},
 		voice_changed: ({ data: { name: e } }) => {
-			this.#e.set({ currentVoiceName: e }), this.keep({ voice: e });
+			this.#e.set({ currentVoiceName: e }), this.#T("voice", e);
 		},
 		speed_changed: ({ data: { speed: e } }) => {
-			this.#p = e, this.keep({ speed: e });
+			this.#h = e, this.#T("speed", e);
 		},
 		emotion_changed: ({ data: e }) => this.#e.set({ emotion: e }),
-		tool_called: ({ data: e }) => this.#C(e),
+		tool_called: ({ data: e }) => this.#M(e),
 		retrieval_updated: ({ data: { text: e } }) => this.#e.set({
 			latestRetrieval: e,
-			retrievals: this.#w(this.#e.value.retrievals, e)
+			retrievals: this.#N(this.#e.value.retrievals, e)
 		}),
 		thought_updated: ({ data: { text: e } }) => this.#e.set({
 			latestThought: e,
-			thoughts: this.#w(this.#e.value.thoughts, e)
+			thoughts: this.#N(this.#e.value.thoughts, e)
 		}),
 		caption_updated: ({ data: { text: e } }) => this.#e.set({
 			latestCaption: e,
-			captions: this.#w(this.#e.value.captions, e)
+			captions: this.#N(this.#e.value.captions, e)
 		}),
 		speaker_updated: ({ data: e }) => this.#e.set({ currentSpeakerId: e.speaker_id }),
-		latency_metrics: ({ data: e }) => this.#T(e),
+		latency_metrics: ({ data: e }) => this.#P(e),
 		decision: ({ data: e }) => {
 			let t = {
 				...e,
 				at: this.#t.wall()
 			};
-			this.#e.set({ decisions: A(this.#e.value.decisions, t) });
+			this.#e.set({ decisions: k(this.#e.value.decisions, t) });
 		},
-		error: (e) => this.#b(e)
+		error: (e) => this.#w(e)
 	};
-	#h(e) {
-		this.#a = e.sample_rate_out ?? this.#n.ttsSampleRate ?? 48e3, this.#p = 1, this.#e.set({
+	#v(e) {
+		this.#a = e.sample_rate_out ?? this.#n.ttsSampleRate ?? 48e3, this.#h = 1, this.#e.set({
 			currentSessionId: e.session_id,
 			queued: !1,
 			queuePosition: null,
 			traces: [],
 			currentVoiceName: null,
+			currentSpeakerId: null,
 			emotion: null
 		}), this.#n.admitted();
 	}
-	#g(e) {
+	#y(e) {
 		e !== this.#e.value.queuePosition && this.transcript.info(`Position ${e} in the queue.`, "queue"), this.#e.set({
 			queued: !0,
 			queuePosition: e
 		});
 	}
-	#_(e, t) {
-		this.transcript.assistant(e, t, !0), this.#v(t), this.playback || (this.transcript.silent(t), this.turn("idle"));
+	#b(e, t) {
+		this.transcript.assistant(e, t, !0), this.#x(t), this.playback || (this.transcript.silent(t), this.turn("idle"));
 	}
-	#v(e) {
+	#x(e) {
+		e > this.#f ? this.#u = 0 : this.#S(e);
+	}
+	#S(e) {
 		e >= this.#u && (this.#u = 0);
 	}
-	#y(e) {
-		this.#v(e), this.transcript.silent(e);
+	#C(e) {
+		this.#S(e), this.transcript.silent(e);
 	}
-	#b({ data: e, error_type: t }) {
-		t === "voice_not_changed" ? this.keep({ voice: this.#e.value.currentVoiceName ?? "" }) : t === "speed_not_changed" ? this.keep({ speed: this.#p }) : t === "text_refused" && this.expectNothing(), this.problem({
+	#w({ data: e, error_type: t }) {
+		t === "voice_not_changed" ? this.#E("voice", this.#e.value.currentVoiceName ?? "") : t === "speed_not_changed" ? this.#E("speed", this.#h) : t === "model_not_changed" ? this.#D() : t === "text_refused" && this.expectNothing(), this.problem({
 			code: "server",
 			message: e
 		}, "error", `Error: ${e}`);
 	}
-	#x() {
+	#T(e, t) {
+		let n = this.#g[e].shift(), r = this.#e.value.settings[e];
+		this.#g[e].length > 0 || n !== void 0 && n !== r || this.keep({ [e]: t });
+	}
+	#E(e, t) {
+		this.#g[e].length > 0 && this.#T(e, t);
+	}
+	#D() {
+		this.#m.pop(), this.#O();
+	}
+	#O() {
+		this.#e.set({ models: {
+			...O.models,
+			...Object.fromEntries(this.#m)
+		} });
+	}
+	#k() {
 		this.#r.reset(), this.playback?.stop(), this.#c && this.transcript.cutOff(this.#c + 1), this.#c = 0, this.#e.value.streamState === "speaking" && this.turn("processing");
 	}
-	#S() {
-		let e = this.playback?.active && !this.playback.paused;
-		this.turn(e ? "speaking" : this.#u ? "processing" : "idle");
+	#A() {
+		this.playback && this.turn("listening");
 	}
-	#C({ name: e, args: t }) {
-		let n = `Tool call -> ${[e, Object.entries(t).map(([e, t]) => `${e}=${N(t)}`).join(", ")].join(" ").trim()}`;
+	#j() {
+		let { playback: e } = this.#e.value, t = e === "playing" || e === "ducked";
+		this.turn(t ? "speaking" : this.#u ? "processing" : "idle");
+	}
+	#M({ name: e, args: t }) {
+		let n = `Tool call -> ${[e, Object.entries(t).map(([e, t]) => `${e}=${M(t)}`).join(", ")].join(" ").trim()}`;
 		this.transcript.info(n, "tool", {
 			name: e,
 			args: t
@@ -942,15 +983,15 @@ var M = class {
 			args: t,
 			at: this.#t.wall()
 		};
-		this.#e.set({ tools: A(this.#e.value.tools, r) });
+		this.#e.set({ tools: k(this.#e.value.tools, r) });
 	}
-	#w(e, t) {
-		return !t || e.at(-1)?.text === t ? e : A(e, {
+	#N(e, t) {
+		return !t || e.at(-1)?.text === t ? e : k(e, {
 			text: t,
 			at: this.#t.wall()
 		});
 	}
-	#T(e) {
+	#P(e) {
 		let t = {
 			network: e.network_latency_ms,
 			asr: e.asr_latency_ms,
@@ -958,34 +999,34 @@ var M = class {
 			llmSentence: e.llm_sentence_ms,
 			ttsFirstChunk: e.tts_first_chunk_ms
 		};
-		this.#e.set({ latency: t }), this.#E(this.waterfall.reported(e, this.#t.wall()));
+		this.#e.set({ latency: t }), this.#F(this.waterfall.reported(e, this.#t.wall()));
 	}
-	#E(e) {
+	#F(e) {
 		if (!e) return;
-		let { traces: t } = this.#e.value, n = e.turnId === this.#f ? t.slice(0, -1) : t;
-		this.#f = e.turnId, this.#e.set({ traces: A(n, e) });
+		let { traces: t } = this.#e.value, n = e.turnId === this.#p ? t.slice(0, -1) : t;
+		this.#p = e.turnId, this.#e.set({ traces: k(n, e) });
 	}
-	#D(e) {
+	#I(e) {
 		return Math.round(this.#t.wall() + e - this.#t.now());
 	}
-	#O() {
+	#L() {
 		this.#e.set({ messages: this.transcript.messages });
 	}
 };
-function N(e) {
+function M(e) {
 	return typeof e == "string" ? e : JSON.stringify(e);
 }
-var P = {
+var N = {
 	above: 9,
 	floor: -55,
 	candidateFrames: 1,
 	startFrames: 4
-}, F = {
+}, P = {
 	above: 14,
 	floor: -42,
 	candidateFrames: 2,
 	startFrames: 8
-}, I = .3, L = .06, R = -70, z = class {
+}, F = .3, I = .06, L = -70, R = class {
 	kind = "energy";
 	#e = null;
 	#t = 0;
@@ -993,7 +1034,7 @@ var P = {
 	#r = !1;
 	#i = !1;
 	async accept(e, t) {
-		let n = Math.max(R, 20 * Math.log10(O(e))), r = t ? F : P, i = n > Math.max(r.floor, this.#a(n) + r.above);
+		let n = Math.max(L, 20 * Math.log10(E(e))), r = t ? P : N, i = n > Math.max(r.floor, this.#a(n) + r.above);
 		return {
 			events: this.#o(i, r),
 			voiced: i
@@ -1004,8 +1045,8 @@ var P = {
 	}
 	close() {}
 	#a(e) {
-		let t = this.#e ?? e, n = t + I * (e - t);
-		return this.#e = e < t ? n : Math.min(e, t + L), t;
+		let t = this.#e ?? e, n = t + F * (e - t);
+		return this.#e = e < t ? n : Math.min(e, t + I), t;
 	}
 	#o(e, t) {
 		if (this.#n = e ? 0 : this.#n + 1, e ? this.#t += 1 : this.#r || (this.#t = 0), this.#n * x >= 200 && this.#r) return this.#s();
@@ -1016,46 +1057,46 @@ var P = {
 		let e = this.#i ? "end" : "misfire";
 		return this.reset(), [e];
 	}
-}, B = "silero_vad_v5.onnx", V = 64, H = [
+}, z = "silero_vad_v5.onnx", B = 64, V = [
 	2,
 	1,
 	128
-], U = {
+], H = {
 	positiveSpeechThreshold: .5,
 	negativeSpeechThreshold: .35,
 	redemptionMs: 200,
 	preSpeechPadMs: 0,
 	minSpeechMs: 3 * x,
 	submitUserSpeechOnPause: !1
-}, de = {
-	...U,
+}, fe = {
+	...H,
 	positiveSpeechThreshold: .8,
 	negativeSpeechThreshold: .5,
 	minSpeechMs: 7 * x
-}, fe = {
+}, pe = {
 	SPEECH_START: "candidate",
 	SPEECH_REAL_START: "start",
 	SPEECH_END: "end",
 	VAD_MISFIRE: "misfire"
-}, W = /* @__PURE__ */ new Float32Array();
-async function pe(e) {
+}, U = /* @__PURE__ */ new Float32Array();
+async function me(e) {
 	let t = await S(e), n = await ne(e);
-	return new he(new me(t, await t.InferenceSession.create(`${e}${B}`)), n);
+	return new ge(new he(t, await t.InferenceSession.create(`${e}${z}`)), n);
 }
-var me = class {
+var he = class {
 	#e;
 	#t;
-	#n = new Float32Array(V + 512);
+	#n = new Float32Array(B + 512);
 	#r = /* @__PURE__ */ new Float32Array(256);
 	constructor(e, t) {
 		this.#e = e, this.#t = t;
 	}
 	async probability(t) {
 		let { Tensor: n } = this.#e;
-		this.#n.copyWithin(0, 512), this.#n.set(t, V);
+		this.#n.copyWithin(0, 512), this.#n.set(t, B);
 		let { output: r, stateN: i } = await this.#t.run({
 			input: new n("float32", this.#n, [1, this.#n.length]),
-			state: new n("float32", this.#r, H),
+			state: new n("float32", this.#r, V),
 			sr: new n("int64", BigInt64Array.of(BigInt(e)), [])
 		});
 		return this.#r = i?.data, (r?.data)[0];
@@ -1066,26 +1107,26 @@ var me = class {
 	close() {
 		this.#t.release();
 	}
-}, he = class {
+}, ge = class {
 	kind = "silero";
 	#e;
 	#t;
-	#n = W;
+	#n = U;
 	#r = 0;
 	#i = !1;
 	#a = !1;
 	constructor(e, t) {
-		this.#e = e, this.#t = new t.FrameProcessor(() => this.#o(), () => e.reset(), U, x), this.#t.resume();
+		this.#e = e, this.#t = new t.FrameProcessor(() => this.#o(), () => e.reset(), H, x), this.#t.resume();
 	}
 	async accept(e, t) {
 		this.#s(t), this.#n = e;
 		let n = [];
-		return await this.#t.process(W, ({ msg: e }) => {
-			let t = fe[e];
+		return await this.#t.process(U, ({ msg: e }) => {
+			let t = pe[e];
 			t && n.push(this.#c(t));
 		}), {
 			events: n,
-			voiced: this.#r >= U.positiveSpeechThreshold
+			voiced: this.#r >= H.positiveSpeechThreshold
 		};
 	}
 	reset() {
@@ -1101,13 +1142,13 @@ var me = class {
 		};
 	}
 	#s(e) {
-		e === this.#a || this.#t.speaking || (this.#a = e, this.#t.setOptions(e ? de : U));
+		e === this.#a || this.#t.speaking || (this.#a = e, this.#t.setOptions(e ? fe : H));
 	}
 	#c(e) {
 		let t = e === "end" && !this.#i ? "misfire" : e;
 		return this.#i = e === "start" || e !== "candidate" && this.#i, t;
 	}
-}, ge = 3, _e = 30, ve = class {
+}, _e = 3, ve = 30, W = class {
 	#e;
 	#t;
 	#n;
@@ -1140,7 +1181,7 @@ var me = class {
 		return this.#c;
 	}
 	#p(e) {
-		if (this.#n.frame(e), this.#h(e), this.#l >= _e) return;
+		if (this.#n.frame(e), this.#h(e), this.#l >= ve) return;
 		let t = this.#u, n = this.#e.now();
 		this.#l += 1, this.#m(async () => {
 			--this.#l, t === this.#u && await this.#v(e, n, t);
@@ -1150,7 +1191,7 @@ var me = class {
 		this.#c = this.#c.then(e);
 	}
 	#h(e) {
-		this.#f.push(O(e)), this.#f.length < ge || (this.#n.level(Math.max(...this.#f)), this.#f = []);
+		this.#f.push(E(e)), this.#f.length < _e || (this.#n.level(Math.max(...this.#f)), this.#f = []);
 	}
 	#g() {
 		this.#s = !1, this.#i?.reset(), this.#a?.reset();
@@ -1177,7 +1218,7 @@ var me = class {
 		try {
 			return await t.accept(e, this.#t());
 		} catch (e) {
-			return this.#i = new z(), this.#n.failed("detector", e), {
+			return this.#i = new R(), this.#n.failed("detector", e), {
 				events: ["misfire"],
 				voiced: !1
 			};
@@ -1283,7 +1324,7 @@ var me = class {
 	}
 	#v(e, t) {
 		let n = e === null ? this.#t.now() : this.#e.audibleAt(e), r = Math.max(0, n - this.#t.now()), i = {
-			then: () => t(n),
+			then: () => t(Math.min(n, this.#t.now())),
 			cancel: this.#t.after(r, () => this.#y(i))
 		};
 		this.#r.push(i);
@@ -1303,48 +1344,64 @@ var me = class {
 	ear;
 	#e;
 	#t;
+	inputDevice = "";
+	outputDevice;
 	#n = null;
 	#r = 0;
-	#i = !1;
-	constructor(e, t, n, r) {
-		this.#e = e, this.playback = t, this.ear = n, this.#t = r;
+	#i = 0;
+	#a = !1;
+	constructor(e, t, n, r, i) {
+		this.#e = e, this.outputDevice = n, this.playback = t, this.ear = r, this.#t = i;
 	}
 	static async open(t, n, r, i, a, o) {
 		let s = await t.openOutput(i.outputDevice);
 		s.setVolume(i.volume);
 		let c = new Se(s, n, o);
 		try {
-			let o = new ve(r, n, () => c.active, a), s = new e(t, c, o, a);
+			let o = new W(r, n, () => c.active, a), s = new e(t, c, i.outputDevice, o, a);
 			return await s.listen(i.inputDevice), s;
 		} catch (e) {
 			throw c.close(), e;
 		}
 	}
 	async listen(e) {
-		let t = ++this.#r, n = await this.#e.openMicrophone(e, {
+		let t = ++this.#r, n = () => this.#a || t !== this.#r, r = await K(n, this.#e.openMicrophone(e, {
 			samples: (e, t) => {
-				this.#n === n && this.ear.push(e, t);
+				this.#n === r && this.ear.push(e, t);
 			},
-			ended: () => void this.#a()
-		});
-		if (this.#i || t !== this.#r) return n.close();
-		this.#n?.close(), this.#n = n, this.ear.reset();
+			ended: () => void this.#o()
+		}));
+		return r === null || n() ? (r?.close(), !1) : (this.#n?.close(), this.#n = r, this.inputDevice = e, this.ear.reset(), !0);
+	}
+	async playOn(e) {
+		let t = ++this.#i, n = () => this.#a || t !== this.#i;
+		return await K(n, this.playback.setDevice(e).then(() => (this.outputDevice = e, !0))) !== null && !n();
 	}
 	wake() {
 		this.playback.wake(), this.#n?.wake();
 	}
 	close() {
-		this.#i = !0, this.#n?.close(), this.#n = null, this.ear.reset(), this.playback.close();
+		this.#a = !0, this.#n?.close(), this.#n = null, this.ear.reset(), this.playback.close();
 	}
-	async #a() {
+	async #o() {
 		try {
 			await this.listen("");
 		} catch (e) {
 			if (!(e instanceof i)) throw e;
-			this.#i || this.#t.silenced(e);
+			this.#t.silenced(e);
 		}
 	}
-}, we = class {
+};
+async function K(e, t) {
+	try {
+		return await t;
+	} catch (t) {
+		if (e()) return null;
+		throw t;
+	}
+}
+// src/store.ts
+var we = class {
 	#e;
 	#t = !0;
 	#n = /* @__PURE__ */ new Set();
@@ -1369,10 +1426,10 @@ var me = class {
 		for (let e of [...this.#n]) this.#i(e);
 	}
 	#i(e) {
-		K(() => e(this.#e));
+		q(() => e(this.#e));
 	}
 };
-function K(e) {
+function q(e) {
 	try {
 		e();
 	} catch (e) {
@@ -1380,12 +1437,12 @@ function K(e) {
 	}
 }
 // src/transport.ts
-var q = [
+var J = [
 	0,
 	1e3,
 	2e3,
 	15e3
-], Te = 1e4, Ee = 2, De = 15e3, J = [
+], Te = 1e4, Ee = 2, De = 15e3, Y = [
 	250,
 	500,
 	1e3,
@@ -1393,7 +1450,7 @@ var q = [
 	4e3,
 	8e3,
 	15e3
-], Oe = 256e3, Y = 1, ke = 1e3, Ae = 1008, X = class {
+], Oe = 256e3, X = 1, ke = 1e3, Ae = 1008, je = class {
 	#e;
 	#t;
 	#n;
@@ -1425,18 +1482,18 @@ var q = [
 		this.#_(), this.#v("closed");
 	}
 	send(e) {
-		return this.#i?.readyState === Y && (this.#i.send(JSON.stringify(e)), !0);
+		return this.#i?.readyState === X && (this.#i.send(JSON.stringify(e)), !0);
 	}
 	sendAudio(e) {
 		let t = this.#i;
-		return t?.readyState !== Y || t.bufferedAmount > Oe ? !1 : (t.send(e), !0);
+		return t?.readyState !== X || t.bufferedAmount > Oe ? !1 : (t.send(e), !0);
 	}
 	#p() {
 		this.#f(), this.#c = 0, this.#l = 0, this.#u = [], this.#v("open"), this.#y();
 	}
 	#m(e) {
 		if (this.#l = 0, e instanceof ArrayBuffer) return this.#n.audio(e);
-		let t = je(e);
+		let t = Me(e);
 		t?.action === "pong" ? this.#S(t) : t && this.#n.message(t);
 	}
 	#h({ code: e, reason: t }) {
@@ -1446,7 +1503,7 @@ var q = [
 	}
 	#g() {
 		this.#_();
-		let e = J[Math.min(this.#o, J.length - 1)] * (.75 + this.#r() / 2);
+		let e = Y[Math.min(this.#o, Y.length - 1)] * (.75 + this.#r() / 2);
 		this.#o += 1, this.#f = this.#t.after(e, () => this.open()), this.#v("waiting", this.#t.wall() + e);
 	}
 	#_() {
@@ -1458,7 +1515,7 @@ var q = [
 		this.#a = e, this.#n.connection(e, t, n);
 	}
 	#y() {
-		let e = q[Math.min(this.#c, q.length - 1)];
+		let e = J[Math.min(this.#c, J.length - 1)];
 		this.#d = this.#t.after(e, () => this.#b());
 	}
 	#b() {
@@ -1473,7 +1530,7 @@ var q = [
 	#S({ client_timestamp: e, server_recv_timestamp: t }) {
 		this.#f();
 		let n = this.#t.wall();
-		this.#u = [...this.#u.slice(-4), t - (e + n) / 2], this.#n.clock(Me(this.#u), n - e), this.send({
+		this.#u = [...this.#u.slice(-4), t - (e + n) / 2], this.#n.clock(Ne(this.#u), n - e), this.send({
 			action: "clock_sync",
 			client_send_ts: e / 1e3,
 			server_recv_ts: t / 1e3,
@@ -1481,7 +1538,7 @@ var q = [
 		});
 	}
 };
-function je(e) {
+function Me(e) {
 	if (typeof e != "string") return null;
 	try {
 		let t = JSON.parse(e);
@@ -1491,16 +1548,16 @@ function je(e) {
 		throw e;
 	}
 }
-function Me(e) {
+function Ne(e) {
 	let t = [...e].sort((e, t) => e - t);
 	return t[t.length >> 1];
 }
 // src/conversation.ts
-function Ne(e, t, n) {
+function Pe(e, t, n) {
 	let r = t ?? {}, i = new URL(e ?? "ws", globalThis.location?.href);
-	return i.protocol = i.protocol.replace(/^http/, "ws"), new Le(i, r, n ?? Pe(r.workletUrl));
+	return i.protocol = i.protocol.replace(/^http/, "ws"), new Re(i, r, n ?? Fe(r.workletUrl));
 }
-function Pe(e) {
+function Fe(e) {
 	return {
 		clock: m,
 		audio: a(m, e),
@@ -1509,12 +1566,12 @@ function Pe(e) {
 			method: "POST",
 			body: t
 		}),
-		loadDetector: pe,
-		loadDenoiser: T,
-		watch: Fe
+		loadDetector: me,
+		loadDenoiser: ie,
+		watch: Ie
 	};
 }
-function Fe(e) {
+function Ie(e) {
 	let t = () => {
 		document.visibilityState === "visible" && e.visible();
 	};
@@ -1528,7 +1585,7 @@ var Z = [
 	"microphone-missing",
 	"microphone-failed",
 	"audio-failed"
-], Ie = 1e3, Le = class {
+], Le = 1e3, Re = class {
 	#e;
 	#t;
 	#n;
@@ -1545,34 +1602,35 @@ var Z = [
 	#p = !1;
 	#m = !1;
 	#h = !1;
-	#g = () => {};
+	#g = 0;
+	#_ = () => {};
 	constructor(e, t, n) {
 		this.#e = t, this.#t = n;
 		let r = {
-			...k.settings,
+			...O.settings,
 			...t.settings
 		};
 		this.#n = new we({
-			...k,
+			...O,
 			settings: r
 		}), this.#c = {
-			detector: t.pureFrontend ? null : new z(),
+			detector: t.pureFrontend ? null : new R(),
 			denoiser: null
-		}, this.#a = Re(e, t.apiUrl), this.#r = new M(this.#n, n.clock, {
+		}, this.#a = ze(e, t.apiUrl), this.#r = new j(this.#n, n.clock, {
 			simGen: t.simGen ?? !1,
 			pureFrontend: t.pureFrontend ?? !1,
 			ttsSampleRate: t.ttsSampleRate,
-			send: (e) => this.#I(e),
-			admitted: () => this.#N(),
-			sounds: (e, t) => this.#q(e, t)
-		}), this.#i = new X(() => n.connect(e.href), n.clock, {
-			message: (e) => this.#F(e),
+			send: (e) => this.#R(e),
+			admitted: () => this.#F(),
+			sounds: (e, t) => this.#Y(e, t)
+		}), this.#i = new je(() => n.connect(e.href), n.clock, {
+			message: (e) => this.#L(e),
 			audio: (e) => this.#r.audio(e),
-			connection: (e, t, n) => this.#O(e, t, n),
-			clock: (e, t) => this.#M(e, t)
+			connection: (e, t, n) => this.#A(e, t, n),
+			clock: (e, t) => this.#P(e, t)
 		}), this.#o = n.watch({
 			online: () => this.#i.hurry(),
-			visible: () => this.#R(),
+			visible: () => this.#B(),
 			devicesChanged: () => void this.refreshDevices()
 		}), this.#i.open(), this.refreshDevices();
 	}
@@ -1583,12 +1641,12 @@ var Z = [
 		return this.#n.value;
 	}
 	async toggleStreaming() {
-		if (this.state.streaming) return this.#x();
-		this.#f || this.#h || (this.state.connection === "closed" && this.#i.open(), await this.#_());
+		if (this.state.streaming) return this.#C();
+		this.#f || this.#h || (this.state.connection === "closed" && this.#i.open(), await this.#v());
 	}
 	restart() {
 		if (this.#h) return;
-		this.#x(), this.#m = !1, this.#i.open(), this.#r.clear();
+		this.#C(), this.#m = !1, this.#i.open(), this.#r.clear();
 		let { connection: e, settings: t, devices: n, micMuted: r, detector: i, denoising: a } = this.state, o = {
 			connection: e,
 			settings: t,
@@ -1598,7 +1656,7 @@ var Z = [
 			denoising: a
 		};
 		this.#n.set({
-			...k,
+			...O,
 			...o
 		});
 	}
@@ -1606,54 +1664,58 @@ var Z = [
 		this.#r.clear();
 	}
 	close() {
-		this.#h = !0, this.#x(), this.#o(), this.#i.close(), this.#c.detector?.close(), this.#c.denoiser?.close();
+		this.#h = !0, this.#C(), this.#o(), this.#i.close(), this.#c.detector?.close(), this.#c.denoiser?.close();
 	}
-	async #_() {
+	async #v() {
 		let e = ++this.#d;
-		this.#f = !0, this.#v();
+		this.#f = !0, this.#y();
 		try {
-			let t = await this.#y();
-			e === this.#d ? this.#b(t) : t.close();
-		} catch (e) {
-			if (!(e instanceof i)) throw e;
-			this.#D(e);
+			let t = await this.#b();
+			e === this.#d ? this.#x(t) : t.close();
+		} catch (t) {
+			if (!(t instanceof i)) throw t;
+			e === this.#d && this.#k(t);
 		} finally {
-			e === this.#d && (this.#f = !1), this.#v();
+			e === this.#d && (this.#f = !1), this.#y();
 		}
 	}
-	#v() {
+	#y() {
 		this.#n.set({ loading: this.#f || this.state.queued });
 	}
-	#y() {
-		this.#l ??= this.#S();
+	#b() {
+		this.#l ??= this.#w();
 		let { audio: e, clock: t } = this.#t;
-		return Ce.open(e, t, this.#c, this.state.settings, this.#z, this.#r);
+		return Ce.open(e, t, this.#c, this.state.settings, this.#V, this.#r);
 	}
-	#b(e) {
-		this.#u = e, this.#r.playback = e.playback, e.ear.use(this.#c), e.ear.mute(this.state.micMuted), this.#n.set({ streaming: !0 }), this.#r.solved(...Z), this.#P(), this.refreshDevices();
+	#x(e) {
+		this.#u = e, this.#r.playback = e.playback, e.ear.use(this.#c), e.ear.mute(this.state.micMuted), this.#n.set({ streaming: !0 }), this.#r.solved(...Z), this.#I(), this.#S(e), this.refreshDevices();
 	}
-	#x() {
-		this.#d += 1, this.#f = !1, this.#g(), this.state.streaming && this.#I({
+	#S(e) {
+		let { inputDevice: t, outputDevice: n, volume: r } = this.state.settings;
+		e.playback.setVolume(r), t !== e.inputDevice && this.selectInput(t), n !== e.outputDevice && this.selectOutput(n);
+	}
+	#C() {
+		this.#d += 1, this.#f = !1, this.#_(), this.state.streaming && this.#R({
 			action: "conversation_end",
-			timestamp: this.#L()
-		}), this.#u?.close(), this.#u = null, this.#r.silence(), this.#v(), this.#n.set({
+			timestamp: this.#z()
+		}), this.#u?.close(), this.#u = null, this.#r.silence(), this.#y(), this.#n.set({
 			streaming: !1,
 			streamState: "idle",
 			userSpeech: "none",
 			inputLevel: 0
 		});
 	}
-	async #S() {
-		this.#C(this.#c);
+	async #w() {
+		this.#T(this.#c);
 		let { vadAssets: e, denoiser: t } = this.#e;
 		if (!e || !this.#c.detector) return;
 		let { loadDetector: n, loadDenoiser: r } = this.#t, i = {
-			detector: await this.#w("detector", () => n(e), new z()),
-			denoiser: t ? await this.#w("denoiser", () => r(e, t), null) : null
+			detector: await this.#E("detector", () => n(e), new R()),
+			denoiser: t ? await this.#E("denoiser", () => r(e, t), null) : null
 		};
-		this.#C(i);
+		this.#T(i);
 	}
-	#C(e) {
+	#T(e) {
 		if (this.#h) {
 			e.detector?.close(), e.denoiser?.close();
 			return;
@@ -1665,36 +1727,36 @@ var Z = [
 			denoising: t
 		});
 	}
-	async #w(e, t, n) {
+	async #E(e, t, n) {
 		try {
 			return await t();
 		} catch (t) {
-			return this.#T(e, t), n;
+			return this.#D(e, t), n;
 		}
 	}
-	#T(e, t) {
-		console.warn(`xtalk: the ${e} failed`, t), e === "denoiser" ? (this.#n.set({ denoising: !1 }), this.#E("denoiser-failed", "The denoiser does not work; the raw sound is used instead.")) : (this.#n.set({ detector: "energy" }), this.#E("detector-failed", "The speech detector does not work; a simpler one is used."));
+	#D(e, t) {
+		console.warn(`xtalk: the ${e} failed`, t), e === "denoiser" ? (this.#n.set({ denoising: !1 }), this.#O("denoiser-failed", "The denoiser does not work; the raw sound is used instead.")) : (this.#n.set({ detector: "energy" }), this.#O("detector-failed", "The speech detector does not work; a simpler one is used."));
 	}
-	#E(e, t) {
+	#O(e, t) {
 		this.#r.problem({
 			code: e,
 			message: t
 		}, "notice");
 	}
-	#D({ code: e, message: t }) {
+	#k({ code: e, message: t }) {
 		this.#r.problem({
 			code: e,
 			message: t
 		});
 	}
-	#O(e, t, n) {
+	#A(e, t, n) {
 		let { connection: r, streaming: i } = this.state, a = this.#p;
 		this.#n.set({
 			connection: e,
 			retryAt: t
-		}), e !== "open" && (this.#j(), e === "waiting" ? this.#k(r === "open") : e === "closed" && n !== void 0 && (i && this.#x(), this.#A(a ? "session-ended" : "connection-refused", n)));
+		}), e !== "open" && (this.#N(), e === "waiting" ? this.#j(r === "open") : e === "closed" && n !== void 0 && ((i || this.#f) && this.#C(), this.#M(a ? "session-ended" : "connection-refused", n)));
 	}
-	#k(e) {
+	#j(e) {
 		if (this.#m) return;
 		this.#m = !0;
 		let t = e ? {
@@ -1706,7 +1768,7 @@ var Z = [
 		};
 		this.#r.problem(t, "connection");
 	}
-	#A(e, t) {
+	#M(e, t) {
 		this.#m = !1;
 		let n = `The server ended the connection: ${t || "it gave no reason"}.`;
 		this.#r.problem({
@@ -1715,115 +1777,115 @@ var Z = [
 			reason: t
 		}, "connection");
 	}
-	#j() {
-		this.#p = !1, this.#g(), this.#r.lost(), this.#n.set({
+	#N() {
+		this.#p = !1, this.#_(), this.#r.lost(), this.#n.set({
 			queued: !1,
 			queuePosition: null,
 			currentSessionId: null
-		}), this.#v();
+		}), this.#y();
 	}
-	#M(e, t) {
+	#P(e, t) {
 		this.#n.set({
 			clockOffset: e,
 			roundTrip: t
 		}), this.#r.waterfall.roundTrip(t);
 	}
-	#N() {
+	#F() {
 		this.#p = !0, this.#m = !1, this.#i.settled();
 		let { voice: e, speed: t } = this.state.settings;
-		e && this.changeVoice(e), t !== 1 && this.changeTTSSpeed(t), this.state.streaming && this.#P();
+		e && this.changeVoice(e), t !== 1 && this.changeTTSSpeed(t), this.state.streaming && this.#I();
 	}
-	#P() {
+	#I() {
 		if (!this.#p) return;
 		let e = {
 			pauses_itself: !1,
 			decisions: !0
 		}, t = this.#e.pureFrontend ? { mode: "pure_frontend" } : {};
-		this.#I({
+		this.#R({
 			action: "conversation_start",
-			timestamp: this.#L(),
+			timestamp: this.#z(),
 			client: e,
 			...t
 		}), this.#e.pureFrontend && this.#r.turn("listening");
 	}
-	#F(e) {
-		K(() => this.#r.receive(e)), this.#v();
+	#L(e) {
+		q(() => this.#r.receive(e)), this.#y();
 	}
-	#I(e) {
+	#R(e) {
 		this.#p && this.#i.send(e);
 	}
-	#L() {
+	#z() {
 		return Math.round(this.#t.clock.wall());
 	}
-	#R() {
+	#B() {
 		this.#i.hurry(), this.#u?.wake();
 	}
-	#z = {
+	#V = {
 		frame: (e) => {
-			this.#p && this.#i.sendAudio(D(e));
+			this.#p && this.#i.sendAudio(T(e));
 		},
 		level: (e) => this.#n.set({ inputLevel: e }),
-		detected: (e) => this.#B(e),
+		detected: (e) => this.#H(e),
 		voiced: (e) => {
-			this.#W && this.#r.waterfall.voiced(e);
+			this.#K && this.#r.waterfall.voiced(e);
 		},
-		failed: (e, t) => this.#T(e, t),
+		failed: (e, t) => this.#D(e, t),
 		silenced: (e) => {
-			this.#x(), this.#D(e);
+			this.#C(), this.#k(e);
 		}
 	};
-	#B(e) {
+	#H(e) {
 		if (!this.#u) return;
 		let { playback: t } = this.#u;
-		this.#g(), e === "candidate" ? (this.#n.set({ userSpeech: "candidate" }), t.active && t.duck()) : e === "misfire" ? (this.#n.set({ userSpeech: "none" }), t.paused || t.unduck()) : e === "start" ? this.#V() : this.#H();
-	}
-	#V() {
-		this.#n.set({ userSpeech: "confirmed" }), this.#W && (this.#I({
-			action: "vad_speech_start",
-			timestamp: this.#L()
-		}), this.#r.turn("listening"));
-	}
-	#H() {
-		this.#n.set({ userSpeech: "none" }), this.#U(), this.#W && (this.#I({
-			action: "vad_speech_end",
-			timestamp: this.#L()
-		}), this.#r.waterfall.marked(this.#t.clock.now()), this.state.streamState === "listening" && this.#r.turn("processing"));
+		this.#_(), e === "candidate" ? (this.#n.set({ userSpeech: "candidate" }), t.active && t.duck()) : e === "misfire" ? (this.#n.set({ userSpeech: "none" }), t.paused || t.unduck()) : e === "start" ? this.#U() : this.#W();
 	}
 	#U() {
-		this.#g = this.#t.clock.after(Ie, () => {
+		this.#n.set({ userSpeech: "confirmed" }), this.#K && this.#p && (this.#R({
+			action: "vad_speech_start",
+			timestamp: this.#z()
+		}), this.#r.turn("listening"));
+	}
+	#W() {
+		this.#n.set({ userSpeech: "none" }), this.#G(), this.#K && this.#p && (this.#R({
+			action: "vad_speech_end",
+			timestamp: this.#z()
+		}), this.#r.waterfall.marked(this.#t.clock.now()), this.state.streamState === "listening" && this.#r.turn("processing"));
+	}
+	#G() {
+		this.#_ = this.#t.clock.after(Le, () => {
 			let e = this.#u?.playback;
 			e && !e.paused && e.unduck();
 		});
 	}
-	get #W() {
+	get #K() {
 		return this.#e.marks ?? this.state.detector === "silero";
 	}
 	toggleMicMute() {
 		let e = !this.state.micMuted;
-		this.#n.set({ micMuted: e }), this.#u?.ear.mute(e), e && this.#u && (this.#B("misfire"), this.#I({
+		this.#n.set({ micMuted: e }), this.#u?.ear.mute(e), e && this.#u && (this.#H("misfire"), this.#R({
 			action: "vad_speech_end",
-			timestamp: this.#L(),
+			timestamp: this.#z(),
 			reason: "muted"
 		}), this.state.streamState === "listening" && this.#r.turn("idle"));
 	}
 	changeVoice(e) {
-		this.#r.keep({ voice: e }), e && this.#I({
+		this.#r.keep({ voice: e }), e && this.#p && (this.#r.wished("voice", e), this.#R({
 			action: "change_voice",
 			voice_name: e,
-			timestamp: this.#L()
-		});
+			timestamp: this.#z()
+		}));
 	}
 	changeTTSSpeed(e) {
 		let t = $(e, .5, 1.5);
-		this.#r.keep({ speed: t }), this.#I({
+		this.#r.keep({ speed: t }), this.#p && (this.#r.wished("speed", t), this.#R({
 			action: "change_tts_speed",
 			speed: t,
-			timestamp: this.#L()
-		});
+			timestamp: this.#z()
+		}));
 	}
 	changeEmotion(e, t = []) {
-		let n = this.#L(), r = [...t];
-		this.#I({
+		let n = this.#z(), r = [...t];
+		this.#R({
 			action: "change_emotion",
 			emotion_name: e,
 			emotion_vector: r,
@@ -1831,8 +1893,10 @@ var Z = [
 		});
 	}
 	changeTTSModel(e, t = {}) {
-		let n = this.#L();
-		this.#I({
+		if (!this.#p) return;
+		this.#r.model("tts", e);
+		let n = this.#z();
+		this.#R({
 			action: "change_tts_model",
 			model_type: e,
 			config: t,
@@ -1840,29 +1904,29 @@ var Z = [
 		});
 	}
 	changeLLMModel(e, t = "", n = "", r = null) {
-		this.#I({
+		this.#p && (this.#r.model("llm", e), this.#R({
 			action: "change_llm_model",
 			model_name: e,
 			base_url: t,
 			api_key: n,
 			extra_body: r,
-			timestamp: this.#L()
-		});
+			timestamp: this.#z()
+		}));
 	}
 	async selectInput(e) {
-		await this.#G("inputDevice", e, () => this.#u?.listen(e)) && this.#u && this.#r.solved(...Z);
+		await this.#q("inputDevice", e, (t) => t.listen(e)) && this.#u && this.#r.solved(...Z);
 	}
 	async selectOutput(e) {
-		await this.#G("outputDevice", e, () => this.#u?.playback.setDevice(e)) && this.#r.solved("loudspeaker-failed");
+		await this.#q("outputDevice", e, (t) => t.playOn(e)) && this.#r.solved("loudspeaker-failed");
 	}
-	async #G(e, t, n) {
-		let r = this.state.settings[e];
-		this.#r.keep({ [e]: t });
+	async #q(e, t, n) {
+		let r = this.#u;
+		if (this.#r.keep({ [e]: t }), !r) return !0;
 		try {
-			return await n(), !0;
-		} catch (n) {
-			if (!(n instanceof i)) throw n;
-			return this.state.settings[e] === t && this.#r.keep({ [e]: r }), this.#D(n), !1;
+			return await n(r);
+		} catch (t) {
+			if (!(t instanceof i)) throw t;
+			return this.#r.keep({ [e]: r[e] }), this.#k(t), !1;
 		}
 	}
 	async refreshDevices() {
@@ -1874,31 +1938,31 @@ var Z = [
 		this.#r.keep({ volume: t }), this.#u?.playback.setVolume(t);
 	}
 	async uploadFile(e) {
-		this.#n.set({ uploading: !0 }), this.#r.solved("upload-failed", "upload-unsent"), this.#r.expect();
+		this.#g += 1, this.#n.set({ uploading: !0 }), this.#r.solved("upload-failed", "upload-unsent"), this.#r.expect();
 		try {
-			await this.#K(e);
+			await this.#J(e);
 		} catch (e) {
 			this.#r.expectNothing();
 			let t = e instanceof Q ? e : new Q("upload-unsent", "The file could not be sent.", e);
-			throw this.#D(t), t;
+			throw this.#k(t), t;
 		} finally {
-			this.#n.set({ uploading: !1 });
+			--this.#g, this.#n.set({ uploading: this.#g > 0 });
 		}
 	}
-	async #K(e) {
+	async #J(e) {
 		let t = this.state.currentSessionId;
 		if (!t) throw new Q("upload-unsent", "There is no session to send the file to yet.");
 		let n = new FormData();
-		n.set("session_id", t), n.set("file", ze(e), e.name);
+		n.set("session_id", t), n.set("file", Be(e), e.name);
 		let r = await this.#t.post(new URL("api/upload", this.#a).href, n);
-		if (!r.ok) throw await Be(r);
+		if (!r.ok) throw await Ve(r);
 	}
 	onNewAudioOutput(e) {
 		let t = (t, n) => e(t, n);
 		return this.#s.add(t), () => this.#s.delete(t);
 	}
-	#q(e, t) {
-		for (let n of this.#s) K(() => n(e, t));
+	#Y(e, t) {
+		for (let n of this.#s) q(() => n(e, t));
 	}
 }, Q = class extends Error {
 	code;
@@ -1907,19 +1971,19 @@ var Z = [
 	}
 };
 function $(e, t, n) {
-	if (Number.isNaN(e)) throw RangeError(`a number from ${t} to ${n} is needed`);
+	if (Number.isNaN(Number(e))) throw RangeError(`a number from ${t} to ${n} is needed`);
 	return Math.min(n, Math.max(t, e));
 }
-function Re(e, t) {
+function ze(e, t) {
 	if (t !== void 0) return new URL(t, globalThis.location?.href);
 	let n = new URL("./", e);
 	return n.protocol = n.protocol.replace(/^ws/, "http"), n;
 }
-function ze(e) {
+function Be(e) {
 	return e.type ? e : new Blob([e], { type: "text/plain" });
 }
-async function Be(e) {
+async function Ve(e) {
 	let t = await e.json().catch(() => null), n = typeof t == "object" && t && "detail" in t ? t.detail : null;
 	return typeof n == "string" ? new Q("upload-failed", n) : new Q("upload-unsent", `The server refused the file (${e.status}).`);
 }
-export { ie as STAGES, Ne as createConversation, ae as quantiles };
+export { D as STAGES, Pe as createConversation, oe as quantiles };

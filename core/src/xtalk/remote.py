@@ -41,6 +41,7 @@ import anyio
 import anyio.lowlevel
 
 from xtalk.errors import AudioError, ConfigError, ModelError, ModelTimeout
+from xtalk.log_utils import keep_discreet
 
 if TYPE_CHECKING:
     import httpx
@@ -451,6 +452,7 @@ def http_client(*, timeout_s: float = SOUND_S, **options: Any) -> httpx.AsyncCli
     """A pool of connections that stay warm. Needs httpx: a plugin that calls this declares it."""
     import httpx
 
+    keep_discreet("httpx", "httpcore")
     limits = httpx.Limits(
         max_connections=1000, max_keepalive_connections=100, keepalive_expiry=KEEPALIVE_S
     )

@@ -21,6 +21,7 @@ from xtalk_agent_langchain.llm import PAUSE_S
 
 from xtalk.agent import AgentInput, Text, Tool, Usage
 from xtalk.errors import ConfigError, ModelError, ModelTimeout
+from xtalk.log_utils import CLIENTS
 from xtalk.settings import ServiceConfig
 
 pytestmark = pytest.mark.real_time
@@ -351,6 +352,24 @@ def test_the_key_is_sent_and_shown_nowhere(
     assert server.keys == [f"Bearer {KEY}"]
     ours = [each.getMessage() for each in caplog.records if each.name.startswith("xtalk")]
     assert ours and not any(KEY in text for text in ours)
+
+
+def test_a_key_in_the_address_is_in_no_log(
+    server: FakeOpenAI, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The program has set up logging by itself, and said nothing of the client's loggers."""
+    for name in CLIENTS:
+        monkeypatch.setattr(logging.getLogger(name), "level", logging.NOTSET)
+    caplog.set_level(logging.DEBUG)
+
+    async def test() -> None:
+        model = {"model": "fake", "base_url": f"{server.url}/{KEY}", "api_key": "other"}
+        async with opened(DefaultAgent(model)) as agent:
+            await parts_of(agent, "hello")
+
+    run(test)
+    assert any(KEY in path for path in server.paths)
+    assert KEY not in caplog.text
 
 
 def test_the_hooks_import_neither_langchain_nor_openai() -> None:

@@ -24,6 +24,8 @@ from pydantic import SecretStr, ValidationError
 
 from xtalk.characters import whole
 from xtalk.errors import ConfigError, ModelError, ModelTimeout
+from xtalk.log_utils import CLIENTS as LOGGERS
+from xtalk.log_utils import keep_discreet
 from xtalk.model_types import BaseChatModel
 from xtalk.remote import read_key
 
@@ -122,6 +124,7 @@ class Llm:
 
         if self._http is not None or self._arguments is None:
             return
+        keep_discreet(*LOGGERS)
         limits = type(DEFAULT_CONNECTION_LIMITS)(
             max_connections=1000, max_keepalive_connections=100, keepalive_expiry=KEEPALIVE_S
         )

@@ -316,6 +316,7 @@ async def a_whole_life(client: WireClient) -> None:
     await turn()
     client.send(m.ChangeVoice(voice_name="high"))
     client.send(m.ChangeVoice(voice_name="nobody"))
+    await anyio.sleep(0.5)  # or a thread and the loop would race to the next answer
     client._outbox.append("no JSON")
     client._outbox.append(b"odd")
     client._outgoing.set()

@@ -375,6 +375,33 @@ def test_acknowledgements_faster_than_time_place_nothing() -> None:
     assert levels(track.take(96_000, 10.0), 4800)[:4] == [1, 1, 0, 0]
 
 
+@pytest.mark.parametrize(
+    ("told", "heard"),
+    [
+        ((7.2, 7.4, 7.6), [1, 1, 2, 2, 3, 3, 0, 0]),
+        ((7.2, 7.6, 7.8), [1, 1, 0, 0, 2, 2, 3, 3]),
+        ((None, None, None), [1, 1, 0, 0, 2, 2, 3, 3]),
+        ((7.2, 3.0, 3.0), [1, 1, 2, 2, 3, 3, 0, 0]),
+    ],
+    ids=["held up", "a gap", "no clock", "a clock that was set back"],
+)
+def test_an_acknowledgement_that_was_held_up_makes_no_gap(told: Any, heard: list[int]) -> None:
+    track = AgentTrack()
+    for index in (1, 2, 3):
+        track.sent(index, frame(index, 9600), 0.0)
+    for index, now, at in zip((1, 2, 3), (0.2, 0.6, 0.61), told, strict=True):
+        track.acknowledged(index, now, at)
+    assert levels(track.take(96_000, 10.0), 4800)[:8] == heard
+
+
+def test_a_client_whose_clock_stands_still_is_believed_on_the_next_reply() -> None:
+    track = AgentTrack()
+    for index, now in ((1, 0.2), (2, 1.2)):
+        track.sent(index, frame(index, 9600), now - 0.2)
+        track.acknowledged(index, now, 0.0)
+    assert levels(track.take(96_000, 10.0), 4800)[:12] == [1, 1, *[0] * 8, 2, 2]
+
+
 def test_of_a_client_that_fell_silent_no_more_is_taken_for_heard() -> None:
     track = AgentTrack()
     for index in range(1, 6):

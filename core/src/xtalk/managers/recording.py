@@ -4,8 +4,9 @@
     <folder>/<session id>.raw.wav   where an enhancer runs: as the microphone sent it
 
 Both 48 kHz stereo. A sound lies where it reached, or left, the server's end of the user's line:
-frames where they arrived, chunks so that they end where their acknowledgement arrived. So the
-agent's sound lies against the user's as the user heard it. What is older than a few seconds is
+frames where they arrived, chunks so that they end where their acknowledgement arrived, or where the
+client's clock says when it was held up. So the agent's sound lies against the user's as the user
+heard it. What is older than a few seconds is
 settled and goes to the disk, which bounds the memory.
 """
 
@@ -34,6 +35,9 @@ SETTLED_S = 5.0  # older sound does not change any more
 COMMIT_S = 1.0
 CATCH_UP_S = 2.0  # frames later than this make a gap; those that catch up were only held up
 SEAM_S = 0.06  # jitter below this is no gap
+HELD_UP_S = (
+    0.5  # a longer gap between acknowledgements is believed, whatever the client's clock says
+)
 SILENT_CLIENT_S = 2.0  # so long after sending, a client that will acknowledge has done so
 FASTER_S = 0.3  # an acknowledgement this much before its time is not true
 CHUNK_S = 0.2
@@ -114,6 +118,7 @@ class AgentTrack:
         self.rtt = 0.0
         self.rtt_known = False  # by clock synchronisation; until then by how soon a chunk sounded
         self._acks = False
+        self._told: float | None = None  # when the last one was heard, by the client's clock
         self._queue: deque[tuple[int, float, bytes]] = deque()  # index, sent at, audio
         self._queue_s = 0.0
         self._free = 0.0  # nothing more sounds before
@@ -130,16 +135,20 @@ class AgentTrack:
         while self._queue_s > QUEUE_S:
             self._pop()
 
-    def acknowledged(self, index: int, now: float) -> None:
-        """The client has played this chunk, and with it those before."""
+    def acknowledged(self, index: int, now: float, told: float | None = None) -> None:
+        """The client has played this chunk, and with it those before; `told` is by its clock."""
         if not self._queue or not self._queue[0][0] <= index <= self._queue[-1][0]:
             return
         if self._suspended_at is not None and now > self._suspended_at + self.rtt + SEAM_S:
             return  # a page that threw its schedule away says that it has played it
         played = [pcm for number, _, pcm in self._queue if number <= index]
-        start = now - sum(map(_seconds, played))
+        length = sum(map(_seconds, played))
+        start = now - length
         if start < self._free - FASTER_S:
             return
+        before, self._told = self._told, told
+        if told is not None and before is not None and start - self._free < HELD_UP_S:
+            start = min(start, self._free + max(0.0, told - before - length))
         if not self.rtt_known:
             least = max(0.0, start - self._queue[0][1])
             self.rtt = min(self.rtt, least) if self._acks else least
@@ -319,7 +328,9 @@ class RecordingManager(Manager):
 
     @on(events.TTSChunkPlayedConfirm, 99)
     def _played(self, event: events.TTSChunkPlayedConfirm) -> None:
-        self._agent.acknowledged(event.chunk_index, self._now)
+        told_ms = event.client_timestamp
+        told = None if told_ms is None else told_ms / 1000
+        self._agent.acknowledged(event.chunk_index, self._now, told)
 
     @on(events.TurnTTSPauseRequested, 99)
     def _paused(self, event: events.TurnTTSPauseRequested) -> None:

@@ -4,10 +4,9 @@
     <folder>/<session id>.raw.wav   where an enhancer runs: as the microphone sent it
 
 Both 48 kHz stereo. A sound lies where it reached, or left, the server's end of the user's line:
-frames where they arrived, chunks so that they end where their acknowledgement arrived, or where the
-client's clock says when it was held up. So the agent's sound lies against the user's as the user
-heard it. What is older than a few seconds is
-settled and goes to the disk, which bounds the memory.
+frames where they arrived, chunks so that they end where their acknowledgement arrived, or, when it
+was held up, where the client's clock tells. So the agent's sound lies against the user's as they
+heard it. What is older than a few seconds is settled and goes to the disk, which bounds the memory.
 """
 
 from __future__ import annotations
@@ -35,9 +34,7 @@ SETTLED_S = 5.0  # older sound does not change any more
 COMMIT_S = 1.0
 CATCH_UP_S = 2.0  # frames later than this make a gap; those that catch up were only held up
 SEAM_S = 0.06  # jitter below this is no gap
-HELD_UP_S = (
-    0.5  # a longer gap between acknowledgements is believed, whatever the client's clock says
-)
+HELD_UP_S = 0.5  # a longer gap is one, whatever the client's clock says
 SILENT_CLIENT_S = 2.0  # so long after sending, a client that will acknowledge has done so
 FASTER_S = 0.3  # an acknowledgement this much before its time is not true
 CHUNK_S = 0.2
